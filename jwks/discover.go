@@ -1,0 +1,72 @@
+package jwks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/bearerguard/bearerguard/internal/fetch"
+	"github.com/bearerguard/bearerguard/internal/strictjson"
+)
+
+// discover asks an issuer's metadata for its jwks_uri. Both places where the
+// standards put the document are tried, and the first that holds one of this
+// very issuer counts.
+func discover(ctx context.Context, client *fetch.Client, issuer string) (string, error) {
+	var faults []error
+	for _, place := range wellKnown(issuer) {
+		uri, err := metadata(ctx, client, issuer, place)
+		if err == nil {
+			return uri, nil
+		}
+		faults = append(faults, fmt.Errorf("metadata at %s: %w", place, err))
+	}
+	return "", errors.Join(faults...)
+}
+
+// wellKnown lists where an issuer's metadata may be. OpenID Connect Discovery
+// §4 appends to the issuer; RFC 8414 §3.1 inserts between host and path.
+func wellKnown(issuer string) []string {
+	base := strings.TrimSuffix(issuer, "/")
+	places := []string{base + "/.well-known/openid-configuration"}
+	if u, err := url.Parse(base); err == nil {
+		origin := u.Scheme + "://" + u.Host
+		places = append(places, origin+"/.well-known/oauth-authorization-server"+strings.TrimPrefix(base, origin))
+	}
+	return places
+}
+
+func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (string, error) {
+	res, err := client.Get(ctx, place)
+	if err != nil {
+		return "", err
+	}
+	var echo, uri string
+	err = strictjson.Object(res.Body, func(member []byte, v strictjson.Value) error {
+		switch string(member) {
+		case "issuer":
+			echo, _ = v.Text()
+		case "jwks_uri":
+			uri, _ = v.Text()
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case echo != issuer:
+		// RFC 8414 §3.3: identical, or the document must not be used.
+		return "", errors.New("its issuer is not the one that was asked for")
+	case uri == "":
+		return "", errors.New("it names no jwks_uri")
+	}
+	if err := client.CheckURL(uri); err != nil {
+		return "", fmt.Errorf("its jwks_uri: %w", err)
+	}
+	if strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(uri, "https:") {
+		return "", errors.New("its jwks_uri is not https as the issuer is")
+	}
+	return uri, nil
+}
