@@ -1,0 +1,224 @@
+package jwtverify
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bearerguard/bearerguard/internal/strictjson"
+)
+
+// reading says where in the claims to find what has no fixed place.
+type reading struct {
+	audience      string
+	scopes, roles [][]string
+	required      []string
+}
+
+// facts is what the claims of a token say, read once.
+type facts struct {
+	token                 *Token
+	issuer, audience, exp bool   // are there
+	azp, cid, appid       string // stand in for client_id
+	found                 int    // of the required claims
+	foreign               string // the claim that shows another kind of token, or ""
+	senderConstrained     bool
+	fault                 string // the first claim that is not what it should be
+}
+
+// readClaims reads claims. They are as yet unverified: what it returns may be
+// used to refuse the token, and for nothing else.
+func readClaims(text []byte, from *reading) (facts, *Error) {
+	f := facts{token: new(Token)}
+	err := strictjson.Object(text, func(name []byte, v strictjson.Value) error {
+		f.member(name, v, from)
+		return nil
+	})
+	if err != nil {
+		return f, refuse(ErrMalformed, "the claims: "+err.Error())
+	}
+	if f.fault != "" {
+		return f, refuse(ErrClaims, f.fault)
+	}
+	for _, id := range []string{f.azp, f.cid, f.appid} {
+		if f.token.ClientID == "" {
+			f.token.ClientID = id
+		}
+	}
+	return f, nil
+}
+
+func (f *facts) member(name []byte, v strictjson.Value, from *reading) {
+	t := f.token
+	switch string(name) {
+	case "iss":
+		t.Issuer, f.issuer = f.text(v, "iss"), true
+	case "sub":
+		t.Subject = f.identifier(v, "sub")
+	case "jti":
+		t.ID = f.identifier(v, "jti")
+	case "exp":
+		t.Expiry, f.exp = f.date(v, "exp"), true
+	case "nbf":
+		t.NotBefore = f.date(v, "nbf")
+	case "iat":
+		t.IssuedAt = f.date(v, "iat")
+	case "sid":
+		t.SessionID = f.text(v, "sid")
+	case "client_id":
+		t.ClientID = f.text(v, "client_id")
+	case "azp":
+		f.azp = f.text(v, "azp")
+	case "cid": // Okta's; no registered name, so elsewhere it may be anything
+		f.cid, _ = v.Text()
+	case "appid": // Entra's, likewise
+		f.appid, _ = v.Text()
+	case "cnf":
+		f.senderConstrained = true
+	case "at_hash", "c_hash", "nonce", "events", "htm", "htu", "ath", "token_introspection", "status_list":
+		f.foreign = string(name)
+	case "token_use":
+		if !v.Is("access") {
+			f.foreign = "token_use"
+		}
+	case "typ":
+		if v.Is("ID") || v.Is("Refresh") || v.Is("Offline") || v.Is("Logout") {
+			f.foreign = "typ"
+		}
+	}
+	if string(name) == from.audience {
+		t.Audience, f.audience = f.list(v, from.audience, whole), true
+	}
+	for _, path := range from.scopes {
+		if path[0] == string(name) {
+			t.Scopes = append(t.Scopes, f.listAt(v, path, spaceSeparated)...)
+		}
+	}
+	for _, path := range from.roles {
+		if path[0] == string(name) {
+			t.Roles = append(t.Roles, f.listAt(v, path, whole)...)
+		}
+	}
+	for _, required := range from.required {
+		if required == string(name) {
+			if f.found++; v.Kind() == 'n' {
+				f.complain(required, "is null")
+			}
+		}
+	}
+}
+
+// complain notes the first fault and lets the reading go on, so that the rest of
+// the text is checked too. The name is one of the Config's or of this package's,
+// never a stranger's.
+func (f *facts) complain(name, what string) {
+	if f.fault == "" {
+		f.fault = name + " " + what
+	}
+}
+
+func (f *facts) text(v strictjson.Value, name string) string {
+	s, ok := v.Text()
+	if !ok {
+		f.complain(name, "is not a string")
+	}
+	return s
+}
+
+// identifier reads the name of somebody or something, which an empty one is not.
+func (f *facts) identifier(v strictjson.Value, name string) string {
+	s := f.text(v, name)
+	if s == "" {
+		f.complain(name, "is empty")
+	}
+	return s
+}
+
+// latest is the last second of the year 9999. A later date is no date: most
+// often it is one in milliseconds, and for some readers one that wraps around.
+const latest = 253402300799
+
+// date reads a NumericDate (RFC 7519 §2). The bounds are checked before anything
+// is converted, and a fraction is kept.
+func (f *facts) date(v strictjson.Value, name string) time.Time {
+	if v.Kind() != '0' {
+		f.complain(name, "is not a number")
+		return time.Time{}
+	}
+	digits := string(v.Raw())
+	if n, err := strconv.ParseInt(digits, 10, 64); err == nil && 0 <= n && n <= latest {
+		return time.Unix(n, 0)
+	}
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || n < 0 || n > latest {
+		f.complain(name, "is no date from 1970 to 9999 in seconds")
+		return time.Time{}
+	}
+	seconds, fraction := math.Modf(n)
+	return time.Unix(int64(seconds), int64(fraction*1e9))
+}
+
+// How a string stands for a list: as its one element, or as names separated by
+// single spaces (RFC 6749 §3.3).
+const (
+	whole = iota
+	spaceSeparated
+)
+
+// list reads a list of strings, or the string that stands for one.
+func (f *facts) list(v strictjson.Value, name string, form int) []string {
+	var all []string
+	switch v.Kind() {
+	case '"':
+		s, _ := v.Text()
+		if form == whole {
+			return []string{s}
+		}
+		for element := range strings.SplitSeq(s, " ") {
+			if element != "" {
+				all = append(all, element)
+			}
+		}
+	case '[':
+		_ = v.Elements(func(e strictjson.Value) error {
+			s, ok := e.Text()
+			if !ok {
+				f.complain(name, "has an element that is not a string")
+			}
+			all = append(all, s)
+			return nil
+		})
+	default:
+		f.complain(name, "is neither a string nor an array")
+	}
+	return all
+}
+
+// listAt follows the rest of a path through nested objects to a list. Where the
+// path ends early there is none.
+func (f *facts) listAt(v strictjson.Value, path []string, form int) []string {
+	if len(path) == 1 {
+		return f.list(v, path[0], form)
+	}
+	var all []string
+	_ = v.Members(func(name []byte, member strictjson.Value) error {
+		if string(name) == path[1] {
+			all = f.listAt(member, path[1:], form)
+		}
+		return nil
+	})
+	return all
+}
+
+// missingClaim names the first of the required claims that is not there. It
+// reads the claims a second time, which only a refused token pays for.
+func missingClaim(text []byte, required []string) string {
+	missing := slices.Clone(required)
+	_ = strictjson.Object(text, func(name []byte, _ strictjson.Value) error {
+		missing = slices.DeleteFunc(missing, func(r string) bool { return r == string(name) })
+		return nil
+	})
+	return strings.Join(missing, ", ")
+}

@@ -1,0 +1,171 @@
+package jwtverify
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bearerguard/bearerguard/jwks"
+)
+
+// Reason says why a token was refused. It is a constant error, for errors.Is;
+// its string is a label for metrics, one of few. A program may add its own for
+// its Checks: const ErrTenant jwtverify.Reason = "tenant".
+type Reason string
+
+// The reasons of this package. A reason about the header or the claims does not
+// say that the signature was good: those checks come first.
+const (
+	// ErrMalformed: not a JWT in compact form, too large, or not strict JSON
+	// inside; or an extension that no access token needs (crit, b64, enc, a
+	// nested JWT).
+	ErrMalformed Reason = "malformed"
+	// ErrType: another kind of token, by its typ or by its claims (RFC 8725 §3.11).
+	ErrType Reason = "type"
+	// ErrAlgorithm: alg is not one that the Config allows (RFC 8725 §3.1).
+	ErrAlgorithm Reason = "algorithm"
+	// ErrUnknownKey: the issuer has no such key for that alg.
+	ErrUnknownKey Reason = "unknown_key"
+	// ErrSignature: the signature does not hold.
+	ErrSignature Reason = "signature"
+	// ErrIssuer: iss is not the Config's Issuer.
+	ErrIssuer Reason = "issuer"
+	// ErrAudience: aud names none of the Config's Audience.
+	ErrAudience Reason = "audience"
+	// ErrExpired: the time is exp plus leeway, or later.
+	ErrExpired Reason = "expired"
+	// ErrNotYetValid: the time is before nbf or iat, less leeway.
+	ErrNotYetValid Reason = "not_yet_valid"
+	// ErrClaims: a claim is missing, or is not what its definition says.
+	ErrClaims Reason = "claims"
+	// ErrRevoked: for Checks: the token was valid and was taken back.
+	ErrRevoked Reason = "revoked"
+	// ErrInactive: for introspection: the issuer says that it is not active.
+	ErrInactive Reason = "inactive"
+	// ErrRejected: a Check said no without a Reason of its own.
+	ErrRejected Reason = "rejected"
+	// ErrUnavailable: the token could not be judged, since there were no
+	// trustworthy keys, the context ended, or the Verifier is closed. It may
+	// well be good: answer 503 and not 401.
+	ErrUnavailable Reason = "unavailable"
+)
+
+// ErrInvalidToken is every Reason but [ErrUnavailable], for errors.Is.
+var ErrInvalidToken = errors.New("jwtverify: invalid token")
+
+// Error names the reason.
+func (r Reason) Error() string { return "jwtverify: " + string(r) }
+
+// Is makes every Reason but ErrUnavailable an [ErrInvalidToken].
+func (r Reason) Is(target error) bool { return target == ErrInvalidToken && r != ErrUnavailable }
+
+// Error is every error of Verify. Its text is for logs; a client is told no more
+// than what RFC 6750 says.
+type Error struct {
+	Reason Reason
+	// Detail is for operators: what was wrong, in this library's words, with no
+	// more of the token than a few escaped characters.
+	Detail string
+	// RetryAfter is how long it takes until trying again makes sense, with
+	// ErrUnavailable only; 0 if that is not known.
+	RetryAfter time.Duration
+
+	causes []error
+}
+
+// Error is the reason and the detail.
+func (e *Error) Error() string {
+	if e.Detail == "" {
+		return e.Reason.Error()
+	}
+	return e.Reason.Error() + ": " + e.Detail
+}
+
+// Is decides by the Reason alone. What else errors.Is finds in an Error is a
+// context's error and jwks.ErrUnavailable: what caused an outage, and never
+// another Reason.
+func (e *Error) Is(target error) bool { return target == error(e.Reason) || e.Reason.Is(target) }
+
+// Unwrap returns a context's error and jwks.ErrUnavailable, where they were the
+// cause.
+func (e *Error) Unwrap() []error { return e.causes }
+
+// ReasonOf returns the Reason in err, and "" for nil and for an error that has
+// none.
+func ReasonOf(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) && e != nil {
+		return e.Reason
+	}
+	var r Reason
+	errors.As(err, &r)
+	return r
+}
+
+func refuse(reason Reason, detail string) *Error { return &Error{Reason: reason, Detail: detail} }
+
+// unavailable turns the trouble of whoever was asked into ErrUnavailable.
+func unavailable(detail string, err error) *Error {
+	e := refuse(ErrUnavailable, detail)
+	if err == nil {
+		return e
+	}
+	e.Detail += ": " + bounded(err.Error())
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, jwks.ErrUnavailable} {
+		if errors.Is(err, cause) {
+			e.causes = append(e.causes, cause)
+		}
+	}
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		e.RetryAfter = later.RetryAfter()
+	}
+	return e
+}
+
+// keyError judges what a KeySource said.
+func keyError(err error) *Error {
+	if errors.Is(err, jwks.ErrKeyNotFound) && !errors.Is(err, jwks.ErrUnavailable) {
+		return refuse(ErrUnknownKey, "the issuer has no such key")
+	}
+	return unavailable("the key source", err)
+}
+
+// checkError judges what a Check said: a Reason is kept, a context's end is
+// nobody's fault, and all else is a refusal.
+func checkError(err error) *Error {
+	if reason := ReasonOf(err); reason != "" {
+		e := refuse(reason, "a check: "+bounded(err.Error()))
+		var own *Error
+		if errors.As(err, &own) && own != nil {
+			e.RetryAfter, e.causes = own.RetryAfter, own.causes
+		}
+		return e
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return unavailable("a check", err)
+	}
+	return refuse(ErrRejected, "a check: "+bounded(err.Error()))
+}
+
+// bounded escapes and cuts text that may hold a stranger's words.
+func bounded(text string) string {
+	const most = 200
+	cut := text
+	if len(cut) > most {
+		cut = cut[:most] + "…"
+	}
+	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(cut, "?"))
+	return quoted[1 : len(quoted)-1]
+}
+
+// quote shows a few characters of what a token said.
+func quote(text string) string {
+	const most = 64
+	if len(text) > most {
+		return strconv.QuoteToASCII(text[:most]) + "…"
+	}
+	return strconv.QuoteToASCII(text)
+}
