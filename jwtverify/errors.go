@@ -64,6 +64,7 @@ func (r Reason) Is(target error) bool { return target == ErrInvalidToken && r !=
 // Error is every error of Verify. Its text is for logs; a client is told no more
 // than what RFC 6750 says.
 type Error struct {
+	// Reason is what errors.Is compares.
 	Reason Reason
 	// Detail is for operators: what was wrong, in this library's words, with no
 	// more of the token than a few escaped characters.
@@ -77,6 +78,9 @@ type Error struct {
 
 // Error is the reason and the detail.
 func (e *Error) Error() string {
+	if e == nil {
+		return "jwtverify: a nil Error"
+	}
 	if e.Detail == "" {
 		return e.Reason.Error()
 	}
@@ -86,11 +90,18 @@ func (e *Error) Error() string {
 // Is decides by the Reason alone. What else errors.Is finds in an Error is a
 // context's error and jwks.ErrUnavailable: what caused an outage, and never
 // another Reason.
-func (e *Error) Is(target error) bool { return target == error(e.Reason) || e.Reason.Is(target) }
+func (e *Error) Is(target error) bool {
+	return e != nil && (target == error(e.Reason) || e.Reason.Is(target))
+}
 
 // Unwrap returns a context's error and jwks.ErrUnavailable, where they were the
 // cause.
-func (e *Error) Unwrap() []error { return e.causes }
+func (e *Error) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
+	return e.causes
+}
 
 // ReasonOf returns the Reason in err, and "" for nil and for an error that has
 // none.

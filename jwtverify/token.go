@@ -31,7 +31,7 @@ type Token struct {
 	IssuedAt   time.Time // iat; zero if there is none
 	ValidUntil time.Time // Expiry plus the Config's leeway: when to end what the token allows
 
-	Header Header
+	Header Header // alg, kid and typ
 
 	claims []byte // as they were signed; nil in a Token that nothing vouches for
 }
@@ -77,19 +77,22 @@ func Claims[T any](t *Token) (T, error) {
 var exactNumbers = json.JoinUnmarshalers(
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, into *any) error {
 		if dec.PeekKind() != '0' {
-			return errors.ErrUnsupported
+			return errors.ErrUnsupported // by this function: the default does it
 		}
 		digits, err := dec.ReadValue()
 		*into = stdjson.Number(digits)
 		return err
 	}),
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, into *stdjson.Number) error {
-		if dec.PeekKind() != '0' {
-			return errors.ErrUnsupported
+		switch dec.PeekKind() {
+		case '0':
+			digits, err := dec.ReadValue()
+			*into = stdjson.Number(digits)
+			return err
+		case '"': // which the default would take, since a Number is a string
+			return errors.New("a string where a number belongs")
 		}
-		digits, err := dec.ReadValue()
-		*into = stdjson.Number(digits)
-		return err
+		return errors.ErrUnsupported
 	}),
 )
 

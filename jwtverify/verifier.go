@@ -16,6 +16,7 @@ import (
 // error's RetryAfter() time.Duration if it has that method. It is called
 // concurrently, and waits no longer than the context.
 type KeySource interface {
+	// Key returns the key with which a token of that kid and alg is checked.
 	Key(ctx context.Context, kid, alg string) (*jwks.Key, error)
 }
 

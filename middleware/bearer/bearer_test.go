@@ -1,0 +1,179 @@
+package bearer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/middleware/bearer"
+)
+
+func TestACredentialIsOneBearerToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		values []string
+		token  string
+		err    error
+	}{
+		"none":                        {nil, "", bearer.ErrNoCredentials},
+		"a token":                     {[]string{"Bearer a.b.c"}, "a.b.c", nil},
+		"scheme in lower case":        {[]string{"bearer a.b.c"}, "a.b.c", nil},
+		"scheme in upper case":        {[]string{"BEARER a.b.c"}, "a.b.c", nil},
+		"several spaces":              {[]string{"Bearer   a.b.c"}, "a.b.c", nil},
+		"the whole alphabet":          {[]string{"Bearer azAZ09-._~+/=="}, "azAZ09-._~+/==", nil},
+		"another scheme":              {[]string{"Basic dXNlcjpwYXNz"}, "", bearer.ErrNoCredentials},
+		"a scheme that begins alike":  {[]string{"BearerX a.b.c"}, "", bearer.ErrNoCredentials},
+		"a bare token":                {[]string{"a.b.c"}, "", bearer.ErrNoCredentials},
+		"empty":                       {[]string{""}, "", bearer.ErrMalformedRequest},
+		"the scheme alone":            {[]string{"Bearer"}, "", bearer.ErrMalformedRequest},
+		"the scheme and a space":      {[]string{"Bearer "}, "", bearer.ErrMalformedRequest},
+		"a tab":                       {[]string{"Bearer\ta.b.c"}, "", bearer.ErrMalformedRequest},
+		"a tab after the space":       {[]string{"Bearer \ta.b.c"}, "", bearer.ErrMalformedRequest},
+		"a space before":              {[]string{" Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
+		"a space behind":              {[]string{"Bearer a.b.c "}, "", bearer.ErrMalformedRequest},
+		"two tokens":                  {[]string{"Bearer a.b.c d.e.f"}, "", bearer.ErrMalformedRequest},
+		"joined by a comma":           {[]string{"Bearer a.b.c, Bearer d.e.f"}, "", bearer.ErrMalformedRequest},
+		"quoted":                      {[]string{`Bearer "a.b.c"`}, "", bearer.ErrMalformedRequest},
+		"parameters":                  {[]string{`Bearer token="a.b.c"`}, "", bearer.ErrMalformedRequest},
+		"padding only":                {[]string{"Bearer =="}, "", bearer.ErrMalformedRequest},
+		"padding inside":              {[]string{"Bearer a=b"}, "", bearer.ErrMalformedRequest},
+		"a line break":                {[]string{"Bearer a.b.c\r\nX: y"}, "", bearer.ErrMalformedRequest},
+		"a NUL":                       {[]string{"Bearer a.b\x00.c"}, "", bearer.ErrMalformedRequest},
+		"not ASCII":                   {[]string{"Bearer é.b.c"}, "", bearer.ErrMalformedRequest},
+		"two fields":                  {[]string{"Bearer a.b.c", "Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
+		"another scheme and a bearer": {[]string{"Basic dXNlcjpwYXNz", "Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token, err := bearer.Token(c.values)
+			require.Equal(t, c.err, err)
+			require.Equal(t, c.token, token)
+		})
+	}
+}
+
+func FuzzToken(f *testing.F) {
+	for _, seed := range []string{"", "Bearer", "Bearer a.b.c", "bearer  x==", "Basic dTpw", "Bearer a,b", "Bearer\ta", "Bearer \x00", "ſ Bearer a", "Bearer é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		token, err := bearer.Token([]string{value})
+		if err != nil {
+			require.Empty(t, token)
+			require.True(t, err == bearer.ErrNoCredentials || err == bearer.ErrMalformedRequest)
+			return
+		}
+		require.Regexp(t, regexp.MustCompile(`\A[A-Za-z0-9._~+/-]+=*\z`), token)
+		require.Regexp(t, regexp.MustCompile(`\A(?i:bearer) +\z`), strings.TrimSuffix(value, token))
+		_, err = bearer.Token([]string{value, value})
+		require.Equal(t, bearer.ErrMalformedRequest, err)
+	})
+}
+
+type verifierFunc func() (*jwtverify.Token, error)
+
+func (f verifierFunc) Verify(context.Context, string) (*jwtverify.Token, error) { return f() }
+
+// What a Verifier may return, and what becomes of it.
+func TestAnOutageIsNeverTakenForABadToken(t *testing.T) {
+	invalid, token := jwtverify.ErrExpired, &jwtverify.Token{}
+	outage := &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: 1500 * time.Millisecond}
+	const userReason jwtverify.Reason = "tenant"
+	for name, c := range map[string]struct {
+		token  *jwtverify.Token
+		err    error
+		status int
+		code   string
+		retry  time.Duration
+	}{
+		"expired":                       {nil, &jwtverify.Error{Reason: invalid}, 401, "invalid_token", 0},
+		"a bare reason":                 {nil, invalid, 401, "invalid_token", 0},
+		"a reason of the user's own":    {nil, fmt.Errorf("no: %w", userReason), 401, "invalid_token", 0},
+		"an error beside a token":       {token, invalid, 401, "invalid_token", 0},
+		"unavailable":                   {nil, outage, 503, "", 1500 * time.Millisecond},
+		"unavailable, wrapped":          {nil, fmt.Errorf("span: %w", outage), 503, "", 1500 * time.Millisecond},
+		"unavailable, no time":          {nil, jwtverify.ErrUnavailable, 503, "", time.Second},
+		"unavailable and invalid":       {nil, errors.Join(invalid, outage), 503, "", time.Second},
+		"nothing at all":                {nil, nil, 503, "", time.Second},
+		"an error that nobody knows":    {nil, errors.New("boom"), 503, "", time.Second},
+		"a context's error":             {nil, context.Canceled, 503, "", time.Second},
+		"an error of this package's":    {nil, bearer.ErrNoCredentials, 503, "", time.Second},
+		"another error of this package": {nil, bearer.ErrForbidden, 503, "", time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := bearer.Authenticate(t.Context(), verifierFunc(func() (*jwtverify.Token, error) { return c.token, c.err }), "a.b.c")
+			require.Nil(t, got)
+			d := bearer.Decide(err)
+			require.Equal(t, c.status, d.Status)
+			require.Equal(t, c.code, d.Code)
+			require.Equal(t, c.status != 503, d.Challenge, "an outage is no challenge")
+			if name != "unavailable and invalid" {
+				require.Equal(t, c.retry, d.RetryAfter)
+			}
+		})
+	}
+}
+
+func TestTheAnswerNamesTheErrorOnlyToThoseWhoSentAToken(t *testing.T) {
+	require.Equal(t, bearer.Decision{Status: 401, Challenge: true}, bearer.Decide(bearer.ErrNoCredentials))
+	require.Equal(t, bearer.Decision{Status: 400, Challenge: true, Code: "invalid_request"}, bearer.Decide(bearer.ErrMalformedRequest))
+	require.Equal(t, bearer.Decision{Status: 403, Challenge: true, Code: "insufficient_scope"}, bearer.Decide(bearer.ErrForbidden))
+}
+
+func TestARuleIsAskedOnlyAboutAToken(t *testing.T) {
+	token := &jwtverify.Token{Scopes: []string{"a"}}
+	require.NoError(t, bearer.Authorize(t.Context(), jwtverify.Scopes("a"), token))
+	require.Equal(t, bearer.ErrForbidden, bearer.Authorize(t.Context(), jwtverify.Scopes("b"), token))
+	require.Equal(t, bearer.ErrForbidden, bearer.Authorize(t.Context(), jwtverify.Rule{}, token))
+	require.Equal(t, bearer.ErrNoCredentials, bearer.Authorize(t.Context(), jwtverify.Scopes("a"), nil))
+}
+
+func TestChallenge(t *testing.T) {
+	require.Equal(t, `Bearer realm="api"`, bearer.Challenge{}.String())
+	require.Equal(t, `Bearer realm="say \"hi\" \\o/"`, bearer.Challenge{Realm: "say \"hi\" \\o/\r\n"}.String())
+	require.Equal(t, `Bearer realm="api", error="insufficient_scope", `+
+		`error_description="The access token does not have the scopes or roles that are needed", scope="read:a write:b"`,
+		bearer.Challenge{Code: "insufficient_scope", Scopes: []string{"read:a", "", "write\":b\n"}}.String())
+}
+
+// parseChallenge reads a challenge by the grammars of RFC 9110 §11.6.1 and RFC
+// 6750 §3, and knows nothing of how it was written.
+func parseChallenge(t *testing.T, text string) map[string]string {
+	rest, ok := strings.CutPrefix(text, "Bearer ")
+	require.True(t, ok, text)
+	params := map[string]string{}
+	parameter := regexp.MustCompile(`\A([a-z_]+)="((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*)"(, |\z)`)
+	for rest != "" {
+		m := parameter.FindStringSubmatch(rest)
+		require.NotNil(t, m, "%q stands where a parameter should", rest)
+		require.NotContains(t, params, m[1], "each parameter once")
+		params[m[1]] = m[2]
+		rest = rest[len(m[0]):]
+		require.False(t, rest == "" && m[3] != "", "a comma leads nowhere")
+	}
+	return params
+}
+
+func FuzzChallenge(f *testing.F) {
+	f.Add("api", "invalid_token", "read write")
+	f.Add("", "", "")
+	f.Add("a\"\\\r\n\x00é", "in\"valid\r\nSet-Cookie: a=b", "re\"ad \\ \n \x7f x")
+	f.Fuzz(func(t *testing.T, realm, code, scopes string) {
+		text := bearer.Challenge{Realm: realm, Code: code, Scopes: strings.Split(scopes, " ")}.String()
+		params := parseChallenge(t, text)
+		require.Contains(t, params, "realm")
+		for name, alphabet := range map[string]string{
+			"error": `\A[\x21\x23-\x5b\x5d-\x7e]+\z`, "error_description": `\A[\x20-\x21\x23-\x5b\x5d-\x7e]+\z`,
+			"scope": `\A[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*\z`,
+		} {
+			if value, ok := params[name]; ok {
+				require.Regexp(t, regexp.MustCompile(alphabet), value)
+			}
+		}
+	})
+}
