@@ -1,0 +1,124 @@
+// Command bench times the verification of one access token by bearerguard and
+// by its peers, side by side.
+//
+// All verify the same token with the same checks (signature, algorithm,
+// issuer, audience, expiry) under keys that they have fetched from one JWKS on
+// loopback. Before any timing each must accept the token and refuse a forgery
+// for each check, or nothing is measured. The floor is the least that anybody
+// must do: decode the token's base64 and check its signature with the standard
+// library.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+type options struct {
+	algs      []string
+	rounds    int
+	slot      time.Duration
+	json      bool
+	check     bool
+	maxRatio  float64
+	maxAllocs uint64
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run returns the exit code: 1 for a failed run or check, 2 for wrong flags.
+func run(args []string, stdout, stderr io.Writer) int {
+	opts, err := parseFlags(args, stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	if err != nil {
+		return 2
+	}
+	if err := bench(opts, stdout); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 1
+	}
+	return 0
+}
+
+func parseFlags(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	o.algs = algorithms
+	flags.Func("algs", "comma-separated `list` of the algorithms to measure (default all)", func(list string) error {
+		o.algs = strings.Split(list, ",")
+		for _, alg := range o.algs {
+			if !slices.Contains(algorithms, alg) {
+				return fmt.Errorf("%q is none of %s", alg, strings.Join(algorithms, ", "))
+			}
+		}
+		return nil
+	})
+	flags.IntVar(&o.rounds, "rounds", 61, "rounds to take the medians of")
+	flags.DurationVar(&o.slot, "slot", 4*time.Millisecond, "length of one slot")
+	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
+	flags.BoolVar(&o.check, "check", false, "exit 1 if "+oursName+" exceeds the limits for "+gatedAlg)
+	flags.Float64Var(&o.maxRatio, "max-ratio", 1.25, "limit of -check: time as a multiple of the floor's")
+	flags.Uint64Var(&o.maxAllocs, "max-allocs", 45, "limit of -check: allocations")
+	if err := flags.Parse(args); err != nil {
+		return o, err // already printed
+	}
+	var err error
+	switch {
+	case flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case o.rounds < 1 || o.slot <= 0:
+		err = errors.New("-rounds and -slot must be positive")
+	case o.check && !slices.Contains(o.algs, gatedAlg):
+		err = errors.New("-check needs " + gatedAlg + " among -algs")
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+	}
+	return o, err
+}
+
+func bench(opts options, stdout io.Writer) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	iss, err := newIssuer()
+	if err != nil {
+		return err
+	}
+	defer iss.Close()
+
+	var rows []row
+	for _, alg := range opts.algs {
+		h, err := newHeat(ctx, iss, alg)
+		if err != nil {
+			return err
+		}
+		if err := h.race(opts.rounds, opts.slot); err != nil {
+			return err
+		}
+		measured, err := h.rows()
+		if err != nil {
+			return err
+		}
+		rows = append(rows, measured...)
+	}
+	print := printTable
+	if opts.json {
+		print = printJSON
+	}
+	if err := print(stdout, rows); err != nil || !opts.check {
+		return err
+	}
+	return gate(rows, opts.maxRatio, opts.maxAllocs)
+}

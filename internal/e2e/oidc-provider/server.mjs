@@ -1,0 +1,153 @@
+// The authorization server of the end-to-end tests: npm's oidc-provider on loopback, with what a
+// resource server cares about and nothing else. The protocol is the package's; this file configures it.
+//
+//   node server.mjs [--path /tenant/a] [--metadata openid-configuration|oauth-authorization-server]
+//
+// It listens on a port of the system's choice and prints "READY <issuer>". Then each line on stdin is an
+// order, answered by one line, "OK" or "FAILED <why>":
+//
+//   rotate      make new keys, publish them beside the old ones and sign with them from now on
+//   retire      take every key out that no longer signs
+//   ttl 1       seconds that access tokens live from now on
+//
+// It ends when stdin ends, so it cannot outlive the test that started it, however that test ended.
+import { generateKeyPair } from 'node:crypto';
+import { createServer } from 'node:http';
+import { createInterface } from 'node:readline';
+import { parseArgs, promisify } from 'node:util';
+import { errors, Provider } from 'oidc-provider';
+
+const { values: options } = parseArgs({
+  options: {
+    path: { type: 'string', default: '' }, // the issuer's path
+    metadata: { type: 'string', default: '' }, // the only metadata document to serve; both if empty
+  },
+});
+
+const scopesOf = {
+  'https://api.example.test/orders': 'read:orders write:orders',
+  'https://api.example.test/billing': 'read:billing',
+};
+
+const secret = 'not-a-secret'; // for tests on loopback alone; the Go side knows it too
+
+// One client for each algorithm: the client decides how its tokens are signed, as an API would at a real provider.
+const clients = ['RS256', 'PS256', 'ES256', 'EdDSA'].map((alg) => ({
+  client_id: alg.toLowerCase(),
+  client_secret: secret,
+  grant_types: ['client_credentials'],
+  response_types: [],
+  redirect_uris: [],
+  access_token_alg: alg,
+}));
+
+const newPair = promisify(generateKeyPair);
+
+// The RSA key names no algorithm, so that one key serves RS256 and PS256, as many providers have it.
+const families = {
+  rsa: () => newPair('rsa', { modulusLength: 2048 }),
+  ec: () => newPair('ec', { namedCurve: 'P-256' }),
+  okp: () => newPair('ed25519'),
+};
+const familyOf = { RS256: 'rsa', PS256: 'rsa', ES256: 'ec', EdDSA: 'okp' };
+
+let generation = 0; // the one that signs
+let keys = []; // all that are published, each { kid, generation, jwk }
+let ttl = 300;
+
+async function rotate() {
+  const next = generation + 1;
+  const made = await Promise.all(Object.entries(families).map(async ([family, make]) => {
+    const { privateKey } = await make();
+    return { generation: next, jwk: { ...privateKey.export({ format: 'jwk' }), kid: `${family}-${next}`, use: 'sig' } };
+  }));
+  keys = [...keys, ...made];
+  generation = next;
+  install();
+}
+
+function retire() {
+  keys = keys.filter((key) => key.generation === generation);
+  install();
+}
+
+// A Provider reads its keys once, so a change of keys is a new Provider behind the same listener. The swap is
+// one assignment: no request sees a token whose key the JWKS does not have yet. A token request that began
+// before the swap ends with the keys that it began with, and those are still published.
+let issuer;
+let answer;
+function install() {
+  answer = new Provider(issuer, configuration(generation)).callback();
+}
+
+function configuration(signing) {
+  return {
+    jwks: { keys: keys.map((key) => key.jwk) },
+    clients,
+    extraClientMetadata: { properties: ['access_token_alg'] },
+    extraTokenClaims: () => ({ 'https://example.test/tenant': 'acme' }),
+    ttl: { ClientCredentials: () => ttl },
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo(_ctx, resource, client) {
+          if (!Object.hasOwn(scopesOf, resource)) throw new errors.InvalidTarget();
+          const alg = client.access_token_alg;
+          return {
+            audience: resource,
+            scope: scopesOf[resource],
+            accessTokenFormat: 'jwt',
+            jwt: { sign: { alg, kid: `${familyOf[alg]}-${signing}` } },
+          };
+        },
+      },
+    },
+  };
+}
+
+const inserted = `/.well-known/oauth-authorization-server${options.path}`; // RFC 8414 §3.1: before the issuer's path
+const appended = `${options.path}/.well-known/openid-configuration`; // OpenID Connect Discovery §4: after it
+
+// The path within the provider that a URL means, or undefined where nothing is served.
+function route(url) {
+  if (url === inserted) return served('oauth-authorization-server');
+  if (url === appended) return served('openid-configuration');
+  if (url.includes('/.well-known/') || !url.startsWith(`${options.path}/`)) return undefined;
+  return url.slice(options.path.length);
+}
+
+function served(document) {
+  return !options.metadata || options.metadata === document ? `/.well-known/${document}` : undefined;
+}
+
+const server = createServer((req, res) => {
+  const path = route(req.url);
+  if (path === undefined) {
+    res.writeHead(404).end();
+    return;
+  }
+  req.url = path;
+  req.baseUrl = options.path; // how the provider learns what it is mounted under
+  answer(req, res);
+});
+
+const orders = { rotate, retire, ttl: (seconds) => { ttl = Number(seconds); } };
+
+server.listen(0, '127.0.0.1', async () => {
+  issuer = `http://127.0.0.1:${server.address().port}${options.path}`;
+  await rotate();
+  console.log(`READY ${issuer}`);
+
+  for await (const line of createInterface({ input: process.stdin })) {
+    const [name, ...operands] = line.split(' ');
+    try {
+      await orders[name](...operands);
+      console.log('OK');
+    } catch (err) {
+      console.log(`FAILED ${err.message}`);
+    }
+  }
+  process.exit(0);
+});
