@@ -46,9 +46,6 @@ func (s *scratch) split(token string) (compact, *Error) {
 	if first > maxHeader {
 		return c, refuse(ErrMalformed, "a header larger than 4 KiB")
 	}
-	if first == 0 || second == first+1 || second == len(token)-1 {
-		return c, refuse(ErrMalformed, "an empty segment")
-	}
 	s.token = append(s.token[:0], token...)
 	c.input = s.token[:second]
 

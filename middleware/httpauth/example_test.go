@@ -1,0 +1,65 @@
+package httpauth_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/jwtverify/jwttest"
+	"github.com/bearerguard/bearerguard/middleware/httpauth"
+)
+
+// A route that asks for a scope. The handler finds the token in the context.
+func ExampleAuth_Require() {
+	issuer := jwttest.NewIssuer("https://api.example.com")
+	defer issuer.Close()
+	v, err := jwtverify.New(issuer.Config())
+	if err != nil {
+		panic(err)
+	}
+	defer v.Close()
+	auth, err := httpauth.New(httpauth.Config{Verifier: v})
+	if err != nil {
+		panic(err)
+	}
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /orders", auth.Require(jwtverify.Scopes("read:orders"))(http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			tok, _ := jwtverify.FromContext(r.Context())
+			fmt.Fprintln(w, "orders of", tok.Subject)
+		})))
+
+	for _, scope := range []string{"read:orders", "read:news"} {
+		r := httptest.NewRequest(http.MethodGet, "/orders", nil)
+		r.Header.Set("Authorization", "Bearer "+issuer.Token(jwttest.Claims{"sub": "alice", "scope": scope}))
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 200 orders of alice
+	// 403 Forbidden
+}
+
+// Everything below the middleware is guarded, with chi's Use as with this.
+func ExampleAuth_Handler() {
+	issuer := jwttest.NewIssuer("https://api.example.com")
+	defer issuer.Close()
+	v, err := jwtverify.New(issuer.Config())
+	if err != nil {
+		panic(err)
+	}
+	defer v.Close()
+	auth, err := httpauth.New(httpauth.Config{Verifier: v, Realm: "orders"})
+	if err != nil {
+		panic(err)
+	}
+	guarded := auth.Handler(http.NotFoundHandler())
+
+	w := httptest.NewRecorder()
+	guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
+	// Output: 401 Bearer realm="orders"
+}
