@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,13 +90,13 @@ func (c *Config) faults(client *fetch.Client) error {
 		fault("Issuer and Config.URL are both set: keep Issuer for discovery, or URL to do without it")
 	case c.URL != "":
 		if err := client.CheckURL(c.URL); err != nil {
-			fault("URL is %q: %w", c.URL, err)
+			fault("URL is %s: %w: write the https URL of the issuer's key set", shown(c.URL), err)
 		}
 	default:
 		if err := client.CheckURL(c.Issuer); err != nil {
-			fault("Issuer is %q: %w", c.Issuer, err)
+			fault("Issuer is %s: %w: write the issuer's https URL as its tokens have it in iss", shown(c.Issuer), err)
 		} else if u, err := url.Parse(c.Issuer); err != nil || u.RawQuery != "" || u.ForceQuery {
-			fault("Issuer is %q: an issuer identifier has no query (RFC 8414 §2)", c.Issuer)
+			fault("Issuer is %s: an issuer identifier has no query (RFC 8414 §2): set URL instead", shown(c.Issuer))
 		}
 	}
 	if c.Client != nil && c.TLS != nil {
@@ -104,12 +105,25 @@ func (c *Config) faults(client *fetch.Client) error {
 	if t := c.TLS; t != nil && t.InsecureSkipVerify && t.VerifyConnection == nil && t.VerifyPeerCertificate == nil {
 		fault("TLS has InsecureSkipVerify: set RootCAs to the CA of the issuer instead")
 	}
-	if c.Refresh < 0 || c.Cooldown < 0 || c.MaxStale < 0 {
+	if shortest := min(c.Refresh, c.Cooldown, c.MaxStale); shortest < 0 {
 		fault("Refresh, Cooldown and MaxStale cannot be negative: leave them 0 for 10m, 30s and 24h")
+	} else if shortest < time.Millisecond {
+		// Refresh: 600 would ask the issuer without a pause.
+		fault("Refresh, Cooldown or MaxStale is %v: write a unit with the number, such as 10*time.Minute", shortest)
 	} else if c.MaxStale < c.Refresh {
 		fault("MaxStale is %v, less than Refresh, %v: keys would expire between refreshes that succeed", c.MaxStale, c.Refresh)
 	}
 	return errors.Join(faults...)
+}
+
+// shown is a URL as an error may show it: without the credentials it may hold.
+func shown(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "unreadable"
+	}
+	u.User = nil
+	return strconv.Quote(u.String())
 }
 
 // Cache holds one issuer's keys and keeps them fresh. It is safe for concurrent
@@ -130,7 +144,8 @@ type Cache struct {
 	mu       sync.Mutex // guards what follows; never held during a fetch
 	closed   bool
 	inFlight bool
-	wanted   bool // by the timer: the outcome of the fetch under way counts for its schedule
+	began    time.Time // when the fetch under way did
+	wanted   bool      // by the timer: the outcome of the fetch under way counts for its schedule
 	bucket   schedule.Bucket
 	absent   map[uint64]time.Time // hashed (kid, alg) that a fetch did not bring → until when that holds
 	uri      string               // where keys were last fetched from
@@ -179,8 +194,7 @@ func New(c Config) (*Cache, error) {
 	cache.work.Add(1)
 	// Begun here and not in the goroutine: whoever calls Key right after New
 	// finds a fetch to wait for.
-	first := cache.start(true)
-	go cache.refresh(first)
+	go cache.refresh(cache.turn())
 	return cache, nil
 }
 
@@ -200,8 +214,9 @@ func (c *Cache) Key(ctx context.Context, kid, alg string) (*Key, error) {
 }
 
 // usable is the set to decide by, or nil.
-func (c *Cache) usable() *Set {
-	s := c.snap.Load()
+func (c *Cache) usable() *Set { return c.usableOf(c.snap.Load()) }
+
+func (c *Cache) usableOf(s *snapshot) *Set {
 	if s == nil || s.set == nil || time.Since(s.fetched) >= c.config.MaxStale {
 		return nil
 	}
@@ -210,7 +225,7 @@ func (c *Cache) usable() *Set {
 
 // seek looks for a key that the set at hand does not have, by way of at most two
 // fetches: one that is under way already and may be older than the token, and
-// one of its own.
+// one that began later.
 func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	if c.ctx == nil {
 		return nil, &unavailable{detail: "the Cache was not made by New"}
@@ -218,14 +233,17 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	arrived := time.Now()
 	deadline := time.NewTimer(maxWait)
 	defer deadline.Stop()
-	hash := maphash.Comparable(c.seed, name{kid, alg})
-
-	for own := false; !own; {
-		fetched, began, wait := c.claim(hash)
+	sought := name{kid, alg}
+	for last := false; !last; {
+		fetched, later := c.claim(sought, arrived)
 		if fetched == nil {
-			return nil, c.verdict(arrived, wait)
+			// Another caller's fetch may have ended since Key looked.
+			if k := c.usable().find(kid, alg); k != nil {
+				return k, nil
+			}
+			return nil, c.verdict(arrived)
 		}
-		own = began
+		last = later
 		if err := c.wait(ctx, fetched, deadline.C); err != nil {
 			return nil, err
 		}
@@ -233,42 +251,38 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 			return k, nil
 		}
 	}
-	c.remember(hash, arrived)
-	return nil, c.verdict(arrived, 0)
+	c.remember(sought, arrived)
+	return nil, c.verdict(arrived)
 }
 
 // claim returns the fetch to wait for: one under way, or a new one if the bucket
-// allows it. Nil: none, and how long it is until one makes sense.
-func (c *Cache) claim(hash uint64) (fetched <-chan singleflight.Result, began bool, wait time.Duration) {
+// allows it; and whether it began no earlier than the token arrived. Nil: none.
+func (c *Cache) claim(sought name, arrived time.Time) (fetched <-chan singleflight.Result, later bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	switch {
-	case c.closed:
-		return nil, false, 0
-	case now.Before(c.absent[hash]):
-		return nil, false, 0
+	case c.closed, c.usable().find(sought.kid, sought.alg) != nil, now.Before(c.absent[c.hash(sought)]):
+		return nil, false
 	case c.inFlight:
-		return c.startLocked(false), false, 0
-	case c.usable() == nil:
-		// The timer alone decides about a first set.
-		return nil, false, c.next.Sub(now)
-	case now.Before(c.hold):
-		return nil, false, c.hold.Sub(now)
+		return c.startLocked(false), !c.began.Before(arrived)
+	case c.usable() == nil, now.Before(c.hold):
+		return nil, false // the timer alone decides about a first set
 	}
 	// Claimed before the fetch, and counted whatever comes back.
-	if ok, wait := c.bucket.Take(now, c.config.Cooldown); !ok {
-		return nil, false, wait
+	if ok, _ := c.bucket.Take(now, c.config.Cooldown); !ok {
+		return nil, false
 	}
 	c.status.UnknownKeyFetches++
-	return c.startLocked(false), true, 0
+	return c.startLocked(false), true
 }
 
 // verdict is what to answer for a key that was not found: that it does not
 // exist, if the set at hand is fresh enough to say so.
-func (c *Cache) verdict(arrived time.Time, wait time.Duration) error {
+func (c *Cache) verdict(arrived time.Time) error {
 	s := c.snap.Load()
-	if c.usable() != nil && (!s.fetched.Before(arrived) || time.Since(s.fetched) <= c.config.Cooldown) {
+	usable := c.usableOf(s) != nil
+	if usable && (!s.fetched.Before(arrived) || time.Since(s.fetched) <= c.config.Cooldown) {
 		return ErrKeyNotFound
 	}
 	c.mu.Lock()
@@ -277,20 +291,21 @@ func (c *Cache) verdict(arrived time.Time, wait time.Duration) error {
 	case c.closed:
 		return &unavailable{detail: "the Cache is closed"}
 	case s.set == nil:
-		return &unavailable{detail: "none was fetched yet", retryAfter: max(wait, time.Until(c.next))}
-	case c.usable() == nil:
-		return &unavailable{detail: "the last one is too old", retryAfter: max(wait, time.Until(c.next))}
+		return &unavailable{detail: "none was fetched yet", retryAfter: time.Until(c.next)}
+	case !usable:
+		return &unavailable{detail: "the last one is too old", retryAfter: time.Until(c.next)}
 	}
-	if wait <= 0 {
-		bucket := c.bucket // a copy: looking takes nothing
-		_, wait = bucket.Take(time.Now(), c.config.Cooldown)
+	bucket := c.bucket // a copy: looking takes nothing
+	_, wait := bucket.Take(time.Now(), c.config.Cooldown)
+	return &unavailable{
+		detail:     "the key is unknown and the set too old to say that it does not exist",
+		retryAfter: max(wait, time.Until(c.hold)),
 	}
-	return &unavailable{detail: "the key is unknown and the set too old to say that it does not exist", retryAfter: wait}
 }
 
 // remember notes a kid that a fetch did not bring, so that it does not cause
 // another. Only a set that is there to say so denies a kid.
-func (c *Cache) remember(hash uint64, arrived time.Time) {
+func (c *Cache) remember(sought name, arrived time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.snap.Load()
@@ -306,9 +321,13 @@ func (c *Cache) remember(hash uint64, arrived time.Time) {
 		}
 	}
 	if len(c.absent) < maxAbsent {
-		c.absent[hash] = s.fetched.Add(c.config.Cooldown)
+		c.absent[c.hash(sought)] = s.fetched.Add(c.config.Cooldown)
 	}
 }
+
+// hash stands for a stranger's words, so that remembering them costs the same
+// however long they are, and nobody can aim for a collision.
+func (c *Cache) hash(n name) uint64 { return maphash.Comparable(c.seed, n) }
 
 // wait waits for a fetch to end, well or not.
 func (c *Cache) wait(ctx context.Context, fetched <-chan singleflight.Result, deadline <-chan time.Time) error {
@@ -328,11 +347,11 @@ func (c *Cache) wait(ctx context.Context, fetched <-chan singleflight.Result, de
 	}
 }
 
-// start begins a fetch, or joins the one under way.
-func (c *Cache) start(wanted bool) <-chan singleflight.Result {
+// start begins a fetch, or joins the one under way. Nil: the Cache is closed.
+func (c *Cache) start() <-chan singleflight.Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.startLocked(wanted)
+	return c.startLocked(false)
 }
 
 func (c *Cache) startLocked(wanted bool) <-chan singleflight.Result {
@@ -341,7 +360,7 @@ func (c *Cache) startLocked(wanted bool) <-chan singleflight.Result {
 	}
 	c.wanted = c.wanted || wanted
 	if !c.inFlight {
-		c.inFlight = true
+		c.inFlight, c.began = true, time.Now()
 		c.work.Add(1)
 	}
 	return c.flight.DoChan("", func() (any, error) {
@@ -385,6 +404,12 @@ func (c *Cache) load(ctx context.Context) (fetched, error) {
 	c.mu.Unlock()
 	var lost error
 	if c.config.Issuer != "" && (uri == "" || failing) {
+		limit := maxFetch
+		if uri != "" {
+			limit -= fetch.Timeout // metadata that hangs must not cost the keys
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		found, err := discover(ctx, c.client, c.config.Issuer)
 		switch {
 		case err == nil:
@@ -449,11 +474,7 @@ func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
 }
 
 func (c *Cache) failLocked(now time.Time, wanted bool, err error) (logs []func()) {
-	var status *fetch.StatusError
-	var retryAfter time.Duration
-	if errors.As(err, &status) {
-		retryAfter = min(status.RetryAfter, c.config.Refresh)
-	}
+	retryAfter := min(fetch.RetryAfter(err), c.config.Refresh)
 	c.hold = now.Add(retryAfter)
 	if wanted {
 		c.failures++
@@ -494,12 +515,11 @@ func (c *Cache) log(level slog.Level, text string, args ...any) {
 }
 
 // refresh is the timer. It is independent of any traffic.
-func (c *Cache) refresh(first <-chan singleflight.Result) {
+func (c *Cache) refresh(ended <-chan struct{}) {
 	defer c.work.Done()
-	fetch := first
 	for {
 		select {
-		case <-fetch:
+		case <-ended:
 		case <-c.ctx.Done():
 			return
 		}
@@ -511,10 +531,22 @@ func (c *Cache) refresh(first <-chan singleflight.Result) {
 				return
 			}
 		}
-		if fetch = c.start(true); fetch == nil {
+		if ended = c.turn(); ended == nil {
 			return
 		}
 	}
+}
+
+// turn is the timer's way to start. It waits for finish and not for singleflight,
+// which never answers if a RoundTripper ends its goroutine. Nil: the Cache is
+// closed.
+func (c *Cache) turn() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.startLocked(true) == nil {
+		return nil
+	}
+	return c.changed
 }
 
 func (c *Cache) untilNext() time.Duration {
@@ -561,7 +593,7 @@ func (c *Cache) Refresh(ctx context.Context) error {
 	older := c.inFlight // its answer may have been on the way before the emergency
 	c.mu.Unlock()
 	for {
-		fetch := c.start(false)
+		fetch := c.start()
 		if fetch == nil {
 			return &unavailable{detail: "the Cache is closed"}
 		}
@@ -590,7 +622,7 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.mu.Lock()
-	c.closed = true
+	c.closed, c.next = true, time.Time{}
 	c.snap.Store(&snapshot{})
 	c.mu.Unlock()
 	c.cancel()

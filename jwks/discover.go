@@ -32,8 +32,7 @@ func wellKnown(issuer string) []string {
 	base := strings.TrimSuffix(issuer, "/")
 	places := []string{base + "/.well-known/openid-configuration"}
 	if u, err := url.Parse(base); err == nil {
-		origin := u.Scheme + "://" + u.Host
-		places = append(places, origin+"/.well-known/oauth-authorization-server"+strings.TrimPrefix(base, origin))
+		places = append(places, u.Scheme+"://"+u.Host+"/.well-known/oauth-authorization-server"+u.EscapedPath())
 	}
 	return places
 }
@@ -43,8 +42,13 @@ func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (
 	if err != nil {
 		return "", err
 	}
+	return readMetadata(res.Body, client, issuer)
+}
+
+// readMetadata takes the jwks_uri out of a document that is the issuer's own.
+func readMetadata(text []byte, client *fetch.Client, issuer string) (string, error) {
 	var echo, uri string
-	err = strictjson.Object(res.Body, func(member []byte, v strictjson.Value) error {
+	err := strictjson.Object(text, func(member []byte, v strictjson.Value) error {
 		switch string(member) {
 		case "issuer":
 			echo, _ = v.Text()
@@ -62,11 +66,8 @@ func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (
 	case uri == "":
 		return "", errors.New("it names no jwks_uri")
 	}
-	if err := client.CheckURL(uri); err != nil {
+	if err := client.CheckLink(issuer, uri); err != nil {
 		return "", fmt.Errorf("its jwks_uri: %w", err)
-	}
-	if strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(uri, "https:") {
-		return "", errors.New("its jwks_uri is not https as the issuer is")
 	}
 	return uri, nil
 }

@@ -10,8 +10,8 @@
 //     one atomic load and one look-up in a set that nobody changes any more.
 //   - Only two callers wait, 2 s at most and not past their own context: one who
 //     comes before there is any set, and one with an unknown kid, for which at
-//     most [schedule.Burst] fetches at once and then one for each Cooldown are
-//     made, shared by all who wait, however many tokens a stranger makes up.
+//     most two fetches at once and then one for each Cooldown are made, shared
+//     by all who wait, however many tokens a stranger makes up.
 //   - A good answer replaces the whole set in one step, so a key that its issuer
 //     withdrew is dead from that moment. A bad answer replaces nothing.
 //   - An outage is not a bad token: with no set to ask, or an old one where a

@@ -40,15 +40,16 @@ func NewKey(kid, alg string, key crypto.PublicKey) (*Key, error) {
 // hash, 32, 48 or 64 bytes (RFC 7518 §3.2), and comes from a random generator,
 // not from a person. No Key of this kind ever comes from a key set.
 func NewSecret(kid, alg string, secret []byte) (*Key, error) {
-	if !slices.Contains(jose.Symmetric(), alg) {
+	least, ok := map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[alg]
+	if !ok {
 		return nil, fmt.Errorf("jwks: NewSecret: alg is %q; write HS256, HS384 or HS512", alg)
+	}
+	if len(secret) < least {
+		return nil, fmt.Errorf("jwks: NewSecret: a secret of %d bytes is too short; %s wants %d or more", len(secret), alg, least)
 	}
 	admitted, err := jose.FromSecret(secret)
 	if err != nil {
 		return nil, fmt.Errorf("jwks: NewSecret: %w", err)
-	}
-	if !slices.Contains(admitted.Algorithms(), alg) {
-		return nil, fmt.Errorf("jwks: NewSecret: a secret of %d bytes is too short for %s", len(secret), alg)
 	}
 	return newKey("NewSecret", kid, alg, admitted)
 }
@@ -245,7 +246,11 @@ func build(entries []entry) *Set {
 	for _, e := range entries {
 		for _, alg := range e.key.algorithms() {
 			if clash[name{e.key.id, alg}] {
-				s.refused = append(s.refused, RefusedKey{e.index, e.key.id, "another key has the same kid for " + alg})
+				reason := "another key has the same kid for " + alg
+				if e.key.id == "" {
+					reason = "another key has no kid either, for " + alg
+				}
+				s.refused = append(s.refused, RefusedKey{e.index, e.key.id, reason})
 				break
 			}
 		}

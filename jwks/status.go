@@ -61,7 +61,9 @@ func (c *Cache) changes(old, now *Set) (logs []func()) {
 		}
 	}
 	for _, r := range now.refused {
-		if !slices.Contains(before.refused, r) {
+		// The place of an entry is no news: some issuers shuffle theirs.
+		known := func(b RefusedKey) bool { return b.KeyID == r.KeyID && b.Reason == r.Reason }
+		if !slices.ContainsFunc(before.refused, known) {
 			logs = append(logs, func() {
 				c.log(slog.LevelWarn, "jwks: a key was left out", "index", r.Index, "kid", printable(r.KeyID), "reason", r.Reason)
 			})

@@ -11,8 +11,8 @@ import (
 )
 
 // Reason says why a token was refused. It is a constant error, for errors.Is;
-// its string is a label for metrics, one of few. A program may add its own for
-// its Checks: const ErrTenant jwtverify.Reason = "tenant".
+// string(reason) is a label for metrics, one of few. A program may add its own
+// for its Checks: const ErrTenant jwtverify.Reason = "tenant".
 type Reason string
 
 // The reasons of this package. A reason about the header or the claims does not
@@ -163,7 +163,7 @@ func checkError(err error) *Error {
 
 // bounded escapes and cuts text that may hold a stranger's words.
 func bounded(text string) string {
-	const most = 200
+	const most = 300
 	cut := text
 	if len(cut) > most {
 		cut = cut[:most] + "…"

@@ -165,6 +165,9 @@ func playScenario(t *testing.T, s scenario) {
 		p.play(t, step)
 	}
 	require.Zero(t, p.network.foreign.Load(), "no scenario has a reason to connect to any other host")
+	for _, e := range p.endpoints {
+		require.Less(t, e.padding.Load(), int64(1<<20), "a body over the limit is not read to its end")
+	}
 }
 
 func (p *stage) addVerifier(t *testing.T, name string, c corpusConfig) {
@@ -344,6 +347,7 @@ type endpoint struct {
 	metadata string
 	answer   atomic.Pointer[scenarioStep]
 	fetches  atomic.Int64
+	padding  atomic.Int64 // bytes sent before a body, most in one answer
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -383,10 +387,11 @@ func (e *endpoint) serveKeys(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(a.Status)
 	spaces := bytes.Repeat([]byte(" "), 32<<10)
-	for left := a.PadBytes; left > 0; left -= len(spaces) {
-		if _, err := w.Write(spaces[:min(left, len(spaces))]); err != nil {
+	for sent := 0; sent < a.PadBytes; sent += len(spaces) {
+		if _, err := w.Write(spaces[:min(a.PadBytes-sent, len(spaces))]); err != nil {
 			return
 		}
+		e.padding.Store(max(e.padding.Load(), int64(sent+len(spaces))))
 	}
 	body := []byte(a.Body)
 	if a.JWKS != nil {

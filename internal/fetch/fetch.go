@@ -87,6 +87,30 @@ func (c *Client) CheckURL(raw string) error {
 	return c.check(u)
 }
 
+// CheckLink says why a URL that a document names must not be fetched, or nil. A
+// document may lead to another host, but not from https to plain http, and not
+// to an address that a name may not lead to.
+func (c *Client) CheckLink(document, link string) error {
+	if err := c.CheckURL(link); err != nil {
+		return err
+	}
+	from, err := url.Parse(document)
+	if err != nil {
+		return errors.New("it stands in a document that has no URL")
+	}
+	to, err := url.Parse(link)
+	if err != nil {
+		return errors.New("it is not a URL")
+	}
+	if from.Scheme == "https" && to.Scheme != "https" {
+		return errors.New("it is plain http under https")
+	}
+	if addr, err := netip.ParseAddr(to.Hostname()); err == nil && forbidden(addr.Unmap()) {
+		return errForbidden
+	}
+	return nil
+}
+
 func (c *Client) check(u *url.URL) error {
 	switch {
 	case u.Host == "" || u.Hostname() == "" || u.Opaque != "":
@@ -135,6 +159,21 @@ type StatusError struct {
 // Error names the status only: what else the server says is not to be trusted.
 func (e *StatusError) Error() string { return fmt.Sprintf("it answered with status %d", e.Status) }
 
+// RetryAfter is the longest time that any answer behind err asked to wait.
+func RetryAfter(err error) (longest time.Duration) {
+	switch e := err.(type) {
+	case *StatusError:
+		return e.RetryAfter
+	case interface{ Unwrap() error }:
+		return RetryAfter(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			longest = max(longest, RetryAfter(err))
+		}
+	}
+	return longest
+}
+
 // Response is an answer with status 200.
 type Response struct {
 	Body   []byte
@@ -155,6 +194,10 @@ func (c *Client) Get(ctx context.Context, rawURL string) (*Response, error) {
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	res, err := c.http.Do(req)
 	if err != nil {
+		// A url.Error quotes where the server redirects to, credentials and all.
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err = outer.Err
+		}
 		return nil, err
 	}
 	defer res.Body.Close()
@@ -175,43 +218,52 @@ func (c *Client) Get(ctx context.Context, rawURL string) (*Response, error) {
 	return &Response{Body: body, Header: res.Header}, nil
 }
 
-// dial connects where a name may lead. The check is made on the address about
-// to be connected to, after the name was resolved: checking the name first and
-// connecting later is what DNS rebinding lives on. An address that the operator
-// wrote out is theirs to choose.
+// dial connects where a name may lead.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: Timeout}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		d.Control = func(_, resolved string, _ syscall.RawConn) error {
-			ap, err := netip.ParseAddrPort(resolved)
-			if err != nil {
-				return err
-			}
-			addr := ap.Addr().Unmap()
-			if forbidden(addr) || host == "localhost" && !addr.IsLoopback() {
-				return errors.New("its name leads to an address that names may not lead to")
-			}
-			return nil
-		}
-	}
+	d := net.Dialer{Timeout: Timeout, Control: control(host)}
 	return d.DialContext(ctx, network, address)
 }
 
-// Cloud providers hand out credentials on these addresses.
-var metadata = []netip.Addr{
-	netip.MustParseAddr("fd00:ec2::254"),
-	netip.MustParseAddr("100.100.100.200"),
-	netip.MustParseAddr("168.63.129.16"),
+// control makes the check on the address about to be connected to, after the
+// name was resolved: checking the name first and connecting later is what DNS
+// rebinding lives on. An address that the operator wrote out is theirs to
+// choose, and needs no check.
+func control(host string) func(network, resolved string, _ syscall.RawConn) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	return func(_, resolved string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(resolved)
+		if err != nil {
+			return err
+		}
+		addr := ap.Addr().Unmap()
+		if forbidden(addr) || host == "localhost" && !addr.IsLoopback() {
+			return errForbidden
+		}
+		return nil
+	}
+}
+
+var errForbidden = errors.New("it leads to an address that neither names nor documents may lead to")
+
+// Cloud providers hand out credentials on these addresses and on link-local
+// ones.
+var metadata = []netip.Prefix{
+	netip.MustParsePrefix("fd00:ec2::/32"),      // AWS
+	netip.MustParsePrefix("fd20:ce::254/128"),   // Google Cloud
+	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba Cloud
+	netip.MustParsePrefix("168.63.129.16/32"),   // Azure
 }
 
 func forbidden(a netip.Addr) bool {
 	a = a.WithZone("")
 	for _, m := range metadata {
-		if a == m {
+		if m.Contains(a) {
 			return true
 		}
 	}

@@ -1,0 +1,79 @@
+# The commands of this repository. `make` alone lists them.
+
+GO ?= go
+# How long each fuzz target runs.
+FUZZTIME ?= 20s
+# A directory with a copy of the Go vulnerability database; empty means the public one.
+VULNDB ?=
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.1
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+# The last four ask for well-formed doc comments; internal/lint asks that there is one.
+CHECKS := inherit,ST1000,ST1020,ST1021,ST1022
+
+# find(1) without what npm installs: some of its packages carry Go files.
+FIND := find . -name node_modules -prune -o
+MODULES := $(sort $(patsubst %/go.mod,%,$(shell $(FIND) -name go.mod -print)))
+
+# $(call each,COMMAND) runs COMMAND in every module and fails in the end if it failed in one.
+define each
+	@rc=0; for module in $(MODULES); do \
+		echo "--- $$module: $(1)"; (cd $$module && $(1)) || rc=1; \
+	done; exit $$rc
+endef
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: test race fuzz e2e bench
+test: ## Run the tests of every module; needs nothing but Go
+	$(call each,$(GO) test ./...)
+
+race: ## The same under the race detector; needs a C compiler
+	$(call each,CGO_ENABLED=1 $(GO) test -race ./...)
+
+# `go test -list` prints the names of a package's targets and then an "ok" line with its path.
+fuzz: ## Run every fuzz target for FUZZTIME (20s)
+	@rc=0; found=0; for module in $(MODULES); do \
+		list=$$(cd $$module && $(GO) test -list '^Fuzz' ./...) || { printf '%s\n' "$$list"; exit 1; }; \
+		for target in $$(printf '%s\n' "$$list" | \
+			awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0 }'); do \
+			found=$$((found + 1)); echo "--- $$target"; \
+			(cd $$module && $(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%:*}") || rc=1; \
+		done; \
+	done; \
+	echo "$$found fuzz targets"; test $$found -gt 0 && exit $$rc
+
+e2e: ## Run the tests against real servers; needs Node.js and npm
+	@command -v npm >/dev/null || { echo "make e2e: npm not found, install Node.js with npm" >&2; exit 1; }
+	cd internal/e2e && $(GO) test -tags e2e -count 1 ./...
+
+bench: ## Compare Verify with its peers and check it against our limits
+	cd internal/bench && $(GO) run . -check
+
+.PHONY: lint fmt vet staticcheck rules tidy vuln
+lint: fmt vet staticcheck rules tidy vuln ## Run all of the checks below
+
+fmt: ## Find files that gofmt would change
+	@files=$$($(FIND) -name '*.go' -print | xargs "$$($(GO) env GOROOT)/bin/gofmt" -l) && \
+		if [ -n "$$files" ]; then echo "gofmt would change:"; echo "$$files"; exit 1; fi
+
+vet: ## Run go vet
+	$(call each,$(GO) vet -tags e2e ./...)
+
+staticcheck: ## Run staticcheck
+	$(call each,$(GO) run $(STATICCHECK) -tags e2e -checks $(CHECKS) ./...)
+
+rules: ## Check the rules of this repository: imports, requirements, documentation
+	$(GO) run ./internal/lint
+
+tidy: ## Find go.mod and go.sum files that are not tidy
+	$(call each,$(GO) mod tidy -diff)
+
+vuln: ## Look for known vulnerabilities (VULNDB=directory uses a local copy of the database)
+	$(call each,$(GO) run $(GOVULNCHECK) $(if $(VULNDB),-db file://$(abspath $(VULNDB))) -tags e2e -test ./...)
+
+.PHONY: upgrade
+upgrade: ## Take the newest release of every dependency (changes go.mod and go.sum)
+	$(call each,$(GO) get -u -t ./... && $(GO) mod tidy)
