@@ -330,6 +330,18 @@ func TestAfterRetryAfterNoUnknownKidCausesAFetchForThatLong(t *testing.T) {
 	})
 }
 
+func TestAGoodAnswerEndsTheWaitThatRetryAfterAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		i.serve("/keys", status(429, "Retry-After", "300"))
+		requireUnavailableKey(t, cache, "b")
+		i.publish(keyA)
+		require.NoError(t, cache.Refresh(t.Context()))
+		i.publish(keyB)
+		requireKey(t, cache, "b")
+	})
+}
+
 func TestUnknownKidsDoNotTouchTheTimersBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, cache := settled(t)
@@ -346,6 +358,19 @@ func TestUnknownKidsDoNotTouchTheTimersBudget(t *testing.T) {
 		require.Equal(t, before+1, i.fetches(), "nor does an empty bucket stop it")
 		after := time.Until(cache.Status().NextRefresh)
 		require.LessOrEqual(t, after, 30*time.Second, "nor do they count as failures of its own")
+	})
+}
+
+func TestASuccessfulFetchForAnUnknownKidIsARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		time.Sleep(5 * time.Minute)
+		requireNoSuchKey(t, cache, "x")
+		time.Sleep(8*time.Minute - time.Nanosecond)
+		require.Equal(t, 2, i.fetches())
+		time.Sleep(2*time.Minute + time.Nanosecond)
+		synctest.Wait()
+		require.Equal(t, 3, i.fetches())
 	})
 }
 
