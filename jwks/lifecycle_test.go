@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -294,6 +295,37 @@ func TestEachChangeIsLoggedOnce(t *testing.T) {
 				`level=INFO msg="jwks: keys fetched" issuer=https://issuer.example url=https://issuer.example/keys keys=2`,
 			}, log.take())
 		}
+	})
+}
+
+// stuck is a log handler whose first line waits for release.
+type stuck struct {
+	slog.Handler
+	stuck   *atomic.Bool
+	release <-chan struct{}
+}
+
+func (s stuck) Enabled(context.Context, slog.Level) bool { return true }
+
+func (s stuck) Handle(context.Context, slog.Record) error {
+	if !s.stuck.Swap(true) {
+		<-s.release
+	}
+	return nil
+}
+
+func TestALoggerThatHangsHoldsUpNoKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release) // Close waits for the Logger too
+		i, cache := settled(t, func(c *jwks.Config) {
+			c.Logger = slog.New(stuck{slog.DiscardHandler, new(atomic.Bool), release})
+		})
+		requireKey(t, cache, "a")
+		i.publish(keyB)
+		requireKey(t, cache, "b")
+		time.Sleep(time.Hour)
+		require.Greater(t, i.fetches(), 5)
 	})
 }
 

@@ -327,6 +327,10 @@ func TestAfterRetryAfterNoUnknownKidCausesAFetchForThatLong(t *testing.T) {
 		require.Equal(t, 2, i.fetches())
 		time.Sleep(time.Second)
 		requireKey(t, cache, "b")
+
+		i.serve("/keys", status(503, "Retry-After", "86400"))
+		time.Sleep(quiet)
+		require.Equal(t, 10*time.Minute, requireUnavailableKey(t, cache, "c"), "but no longer than Refresh")
 	})
 }
 
