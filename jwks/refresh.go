@@ -1,0 +1,286 @@
+package jwks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/bearerguard/bearerguard/internal/fetch"
+	"github.com/bearerguard/bearerguard/internal/schedule"
+)
+
+// maxFetch bounds one fetch, metadata and keys together.
+const maxFetch = 10 * time.Second
+
+// start begins a fetch, or joins the one under way. Nil: the Cache is closed.
+func (c *Cache) start() <-chan singleflight.Result {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.startLocked(false)
+}
+
+func (c *Cache) startLocked(wanted bool) <-chan singleflight.Result {
+	if c.closed {
+		return nil
+	}
+	c.wanted = c.wanted || wanted
+	if !c.inFlight {
+		c.inFlight, c.began = true, time.Now()
+		c.work.Add(1)
+	}
+	return c.flight.DoChan("", func() (any, error) {
+		defer c.work.Done()
+		return nil, c.fetch()
+	})
+}
+
+// fetch makes one fetch and puts its outcome in place. Its context is the
+// Cache's: a caller who goes away takes nobody else's answer along.
+func (c *Cache) fetch() (err error) {
+	ctx, cancel := context.WithTimeout(c.ctx, maxFetch)
+	defer cancel()
+	var got fetched
+	defer func() {
+		// singleflight panics anew in a goroutine of its own, where nobody can
+		// recover; a caller's RoundTripper must not end the process.
+		if recover() != nil {
+			err = errors.New("the HTTP client panicked")
+		}
+		c.finish(got, err)
+	}()
+	err = errors.New("the HTTP client ended its goroutine")
+	got, err = c.load(ctx)
+	return err
+}
+
+// fetched is what one good fetch brings.
+type fetched struct {
+	set       *Set
+	uri       string
+	freshness time.Duration // as schedule.Freshness
+}
+
+// load fetches the set, and where it is found if that is not known. A jwks_uri
+// that failed last time is looked up anew, since it may have moved; if that
+// fails the old one is tried all the same.
+func (c *Cache) load(ctx context.Context) (fetched, error) {
+	c.mu.Lock()
+	uri, failing := c.uri, c.status.LastError != ""
+	c.mu.Unlock()
+	var lost error
+	if c.config.Issuer != "" && (uri == "" || failing) {
+		limit := maxFetch
+		if uri != "" {
+			limit -= fetch.Timeout // metadata that hangs must not cost the keys
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		found, err := discover(ctx, c.client, c.config.Issuer)
+		switch {
+		case err == nil:
+			uri = found
+		case uri == "":
+			return fetched{}, err
+		default:
+			lost = err
+		}
+	}
+	res, err := c.client.Get(ctx, uri)
+	if err != nil {
+		return fetched{}, errors.Join(fmt.Errorf("keys at %s: %w", uri, err), lost)
+	}
+	set, err := parse(res.Body)
+	if err != nil {
+		return fetched{}, errors.Join(fmt.Errorf("keys at %s: %w", uri, err), lost)
+	}
+	return fetched{set, uri, schedule.Freshness(res.Header, time.Now())}, nil
+}
+
+// finish puts the outcome of a fetch in place.
+func (c *Cache) finish(got fetched, err error) {
+	var logs []func()
+	// Whatever the logger does, it does not do it under the lock.
+	defer func() {
+		for _, log := range logs {
+			log()
+		}
+	}()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	c.inFlight = false
+	c.flight.Forget("") // or the next start would join a fetch that is over
+	wanted := c.wanted
+	c.wanted = false
+	if c.closed {
+		return
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+	c.status.Fetches++
+	if err != nil {
+		logs = c.failLocked(now, wanted, err)
+		return
+	}
+	logs = c.succeedLocked(now, got)
+}
+
+func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
+	old := c.snap.Load().set
+	got.set.reuse(old)
+	c.snap.Store(&snapshot{set: got.set, fetched: now})
+	c.uri, c.failures, c.hold, c.warned = got.uri, 0, time.Time{}, fresh
+	c.next = now.Add(schedule.Refresh(c.config.Refresh, got.freshness, rand.Float64()))
+	if c.status.LastError != "" || old == nil {
+		c.status.LastError = ""
+		logs = append(logs, func() { c.log(slog.LevelInfo, "jwks: keys fetched", "url", got.uri, "keys", len(got.set.keys)) })
+	}
+	return append(logs, c.changes(old, got.set)...)
+}
+
+func (c *Cache) failLocked(now time.Time, wanted bool, err error) (logs []func()) {
+	retryAfter := min(fetch.RetryAfter(err), c.config.Refresh)
+	c.hold = now.Add(retryAfter)
+	if wanted {
+		c.failures++
+		c.next = now.Add(schedule.Backoff(c.failures, c.usable() != nil, c.config.Refresh, retryAfter, rand.Float64()))
+	}
+	text := printable(err.Error())
+	if c.status.LastError == "" {
+		logs = append(logs, func() { c.log(slog.LevelWarn, "jwks: fetching keys fails", "error", text) })
+	}
+	c.status.Failures++
+	c.status.LastError, c.status.LastErrorAt = text, now
+
+	s := c.snap.Load()
+	age, state := now.Sub(s.fetched), fresh
+	switch {
+	case s.set == nil:
+	case age >= c.config.MaxStale:
+		state = tooStale
+	case age >= c.config.MaxStale/2:
+		state = halfStale
+	}
+	if state > c.warned {
+		c.warned = state
+		text := "jwks: keys have reached half of MaxStale; tokens will be refused when they reach it"
+		if state == tooStale {
+			text = "jwks: keys are older than MaxStale; every token is refused until a fetch succeeds"
+		}
+		logs = append(logs, func() { c.log(slog.LevelError, text, "age", age.Round(time.Second)) })
+	}
+	return logs
+}
+
+func (c *Cache) log(level slog.Level, text string, args ...any) {
+	if c.config.Issuer != "" {
+		args = append([]any{"issuer", c.config.Issuer}, args...)
+	}
+	c.config.Logger.Log(context.Background(), level, text, args...)
+}
+
+// refresh is the timer. It is independent of any traffic.
+func (c *Cache) refresh(ended <-chan struct{}) {
+	defer c.work.Done()
+	for {
+		select {
+		case <-ended:
+		case <-c.ctx.Done():
+			return
+		}
+		// A fetch for an unknown kid may have moved the next one meanwhile.
+		for wait := c.untilNext(); wait > 0; wait = c.untilNext() {
+			select {
+			case <-time.After(wait):
+			case <-c.ctx.Done():
+				return
+			}
+		}
+		if ended = c.turn(); ended == nil {
+			return
+		}
+	}
+}
+
+// turn is the timer's way to start. It waits for finish and not for singleflight,
+// which never answers if a RoundTripper ends its goroutine. Nil: the Cache is
+// closed.
+func (c *Cache) turn() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.startLocked(true) == nil {
+		return nil
+	}
+	return c.changed
+}
+
+func (c *Cache) untilNext() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Until(c.next)
+}
+
+// Ready waits until there is a set to decide by: at start-up, and again after
+// MaxStale. It returns at once while there is one. The error, when the context
+// ends or the Cache is closed, is [ErrUnavailable] and the context's.
+func (c *Cache) Ready(ctx context.Context) error {
+	if c == nil || c.ctx == nil {
+		return &unavailable{detail: "the Cache was not made by New"}
+	}
+	for {
+		c.mu.Lock()
+		ready, changed, last := c.usable() != nil, c.changed, c.status.LastError
+		c.mu.Unlock()
+		if ready {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-c.ctx.Done():
+			return &unavailable{detail: "the Cache is closed"}
+		case <-ctx.Done():
+			if last == "" {
+				last = "the first fetch is still under way"
+			}
+			return &unavailable{detail: last, cause: ctx.Err()}
+		}
+	}
+}
+
+// Refresh fetches now, for emergencies such as a key known to be stolen, and
+// returns when that fetch has ended. If it failed, the set at hand stays and the
+// error is [ErrUnavailable].
+func (c *Cache) Refresh(ctx context.Context) error {
+	if c == nil || c.ctx == nil {
+		return &unavailable{detail: "the Cache was not made by New"}
+	}
+	c.mu.Lock()
+	older := c.inFlight // its answer may have been on the way before the emergency
+	c.mu.Unlock()
+	for {
+		fetch := c.start()
+		if fetch == nil {
+			return &unavailable{detail: "the Cache is closed"}
+		}
+		select {
+		case result := <-fetch:
+			if older {
+				older = false
+				continue
+			}
+			if result.Err != nil {
+				return &unavailable{detail: printable(result.Err.Error())}
+			}
+			return nil
+		case <-c.ctx.Done():
+			return &unavailable{detail: "the Cache is closed"}
+		case <-ctx.Done():
+			return &unavailable{detail: "the caller stopped waiting for a fetch", cause: ctx.Err()}
+		}
+	}
+}
