@@ -123,6 +123,9 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	if c.ctx == nil {
 		return nil, &unavailable{detail: "the Cache was not made by New"}
 	}
+	if err := ctx.Err(); err != nil { // who is gone already causes no fetch
+		return nil, &unavailable{detail: "the caller's context has ended", cause: err}
+	}
 	arrived := time.Now()
 	deadline := time.NewTimer(maxWait)
 	defer deadline.Stop()

@@ -26,7 +26,8 @@ type Config struct {
 	URL string
 
 	// Client lends its Transport; its redirect policy, cookie jar and timeout
-	// are not used. Nil: a client of our own, which honours the environment's
+	// are not used. A Transport of your own has to end with the request's context,
+	// or Close waits for it. Nil: a client of our own, which honours the environment's
 	// proxies, wants TLS 1.2, and does not let a host name lead to link-local
 	// or cloud metadata addresses.
 	Client *http.Client

@@ -404,3 +404,21 @@ func TestCooldownIsTheOperatorsToChoose(t *testing.T) {
 		require.Equal(t, 1+2+11, i.fetches())
 	})
 }
+
+func TestACallerWhoIsGoneCausesNoFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.serve("/keys", text(set(keyA)))
+		cache := i.ready(t)
+		time.Sleep(quiet)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		before := cache.Status().Fetches
+		_, err := cache.Key(ctx, "b", "EdDSA")
+		requireUnavailable(t, err)
+		require.ErrorIs(t, err, context.Canceled)
+		synctest.Wait()
+		require.Equal(t, before, cache.Status().Fetches)
+		requireKey(t, cache, "a")
+	})
+}
