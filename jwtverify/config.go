@@ -185,7 +185,7 @@ func (c *Config) faults() (faults []error) {
 		}
 	}
 	for _, typ := range c.Types {
-		if strings.ContainsFunc(typ, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		if strings.ContainsFunc(typ, func(r rune) bool { return r <= ' ' || r > '~' }) || typ != "" && mediaType(typ) == "" {
 			fault("Types has %q: write a media type such as at+jwt", typ)
 		}
 	}
@@ -209,7 +209,7 @@ func (c *Config) faults() (faults []error) {
 		}
 	}
 	if c.Keys != nil {
-		if v := reflect.ValueOf(c.Keys); v.Kind() == reflect.Pointer && v.IsNil() {
+		if v := reflect.ValueOf(c.Keys); (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 			fault("Keys is a nil %T: check the error of what made it", c.Keys)
 		}
 		if c.JWKS != (jwks.Config{}) {

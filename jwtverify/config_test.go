@@ -1,9 +1,13 @@
 package jwtverify_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -56,6 +60,8 @@ func TestAConfigThatCouldMeanAllOrNothingIsAFault(t *testing.T) {
 		"Checks is empty but":       func(c *jwtverify.Config) { c.Checks = []func(context.Context, *jwtverify.Token) error{} },
 		"Keys is a nil *jwks.Cache": func(c *jwtverify.Config) { c.Keys = (*jwks.Cache)(nil) },
 		"Keys is a nil *jwks.Set":   func(c *jwtverify.Config) { c.Keys = (*jwks.Set)(nil) },
+		"nil jwtverify_test.source": func(c *jwtverify.Config) { c.Keys = sourceFunc(nil) },
+		`Types has "application/"`:  func(c *jwtverify.Config) { c.Types = []string{"application/"} },
 		"JWKS is set beside Keys":   func(c *jwtverify.Config) { c.JWKS.Cooldown = time.Second },
 		"plain http":                func(c *jwtverify.Config) { c.Keys, c.Issuer = nil, "http://issuer.example.com" },
 		"InsecureSkipVerify: set RootC": func(c *jwtverify.Config) {
@@ -72,6 +78,10 @@ func TestAConfigThatCouldMeanAllOrNothingIsAFault(t *testing.T) {
 		require.Nil(t, v, want)
 	}
 }
+
+type sourceFunc func() (*jwks.Key, error)
+
+func (f sourceFunc) Key(context.Context, string, string) (*jwks.Key, error) { return f() }
 
 func TestNewCopiesEverySlice(t *testing.T) {
 	s := newSigner(t)
@@ -106,4 +116,49 @@ func TestASecretServesOnlyWhereItIsNamed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = v.Verify(t.Context(), token)
 	require.NoError(t, err)
+}
+
+func TestALeewayOfFiveMinutesIsTheMost(t *testing.T) {
+	c := jwtverify.Config{Issuer: signerIssuer, Audience: []string{signerAudience}, Keys: newSigner(t).set(t), Leeway: 5 * time.Minute}
+	v, err := jwtverify.New(c)
+	require.NoError(t, err)
+	require.NoError(t, v.Close())
+	c.Leeway++
+	_, err = jwtverify.New(c)
+	require.ErrorContains(t, err, "Leeway is")
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A goroutine that were left behind would fail the bubble.
+func TestAFaultLeavesNothingRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := roundTripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		v, err := jwtverify.New(jwtverify.Config{
+			Issuer: signerIssuer, Audience: []string{signerAudience}, Leeway: time.Hour,
+			JWKS: jwks.Config{Client: &http.Client{Transport: hang}, Logger: slog.New(slog.DiscardHandler)},
+		})
+		require.ErrorContains(t, err, "Leeway is")
+		require.Nil(t, v)
+	})
+}
+
+func TestTheLoggerIsTheKeysToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		fail := roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route") })
+		v, err := jwtverify.New(jwtverify.Config{
+			Issuer: signerIssuer, Audience: []string{signerAudience}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			JWKS: jwks.Config{Client: &http.Client{Transport: fail}},
+		})
+		require.NoError(t, err)
+		synctest.Wait()
+		require.NoError(t, v.Close())
+		require.Contains(t, log.String(), "no route")
+	})
 }

@@ -103,6 +103,9 @@ func TestAChecksReasonIsKept(t *testing.T) {
 		"an Error":            {&jwtverify.Error{Reason: jwtverify.ErrUnavailable}, jwtverify.ErrUnavailable},
 		"a context's":         {fmt.Errorf("redis: %w", context.DeadlineExceeded), jwtverify.ErrUnavailable},
 		"anything else":       {errors.New("no"), jwtverify.ErrRejected},
+		"a nil Error":         {(*jwtverify.Error)(nil), jwtverify.ErrRejected},
+		"a nil Error beside":  {errors.Join((*jwtverify.Error)(nil), jwtverify.ErrRevoked), jwtverify.ErrRevoked},
+		"an Error of nothing": {&jwtverify.Error{}, jwtverify.ErrRejected},
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls := 0
@@ -205,4 +208,52 @@ func TestLogsAndErrorsShowAStrangersWordsEscapedAndBounded(t *testing.T) {
 	_, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256"}`, s.claims(t, nil)))
 	require.NoError(t, err)
 	require.Empty(t, log.String(), "a token that is let in is nobody's business")
+}
+
+// A Check may ask another Verifier.
+func TestAnOutageBehindACheckKeepsItsCauseAndTime(t *testing.T) {
+	s := newSigner(t)
+	token := s.sign(t, `{"alg":"ES256"}`, s.claims(t, nil))
+	inner := verifierWith(t, source{err: errors.Join(later{errors.New("slow")}, context.DeadlineExceeded)})
+	v := s.verifierOf(t, func(c *jwtverify.Config) {
+		c.Checks = []func(context.Context, *jwtverify.Token) error{func(ctx context.Context, _ *jwtverify.Token) error {
+			_, err := inner.Verify(ctx, token)
+			return fmt.Errorf("the other issuer: %w", err)
+		}}
+	})
+	_, err := v.Verify(t.Context(), token)
+	require.ErrorIs(t, err, jwtverify.ErrUnavailable)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	var e *jwtverify.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, 7*time.Second, e.RetryAfter)
+}
+
+func TestWordsOfASourceOrACheckAreEscapedAndBounded(t *testing.T) {
+	s := newSigner(t)
+	token := s.sign(t, `{"alg":"ES256"}`, s.claims(t, nil))
+	nasty := errors.New("\n\x1b[31m\u202e\xff" + strings.Repeat("x", 5000))
+	checked := s.verifierOf(t, func(c *jwtverify.Config) {
+		c.Checks = []func(context.Context, *jwtverify.Token) error{func(context.Context, *jwtverify.Token) error { return nasty }}
+	})
+	for _, v := range []*jwtverify.Verifier{checked, verifierWith(t, source{err: nasty})} {
+		_, err := v.Verify(t.Context(), token)
+		require.ErrorContains(t, err, `\n\x1b[31m\u202e?x`)
+		require.Regexp(t, `\A[\x20-\x7e…]+\z`, err.Error())
+		require.Less(t, len(err.Error()), 400)
+	}
+}
+
+func TestARefusalTellsOperatorsWhatTheyNeed(t *testing.T) {
+	s := newSigner(t)
+	var log bytes.Buffer
+	v := s.verifierOf(t, func(c *jwtverify.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	_, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256","kid":"2024-01"}`, s.claims(t, nil)))
+	require.ErrorIs(t, err, jwtverify.ErrUnknownKey)
+	require.ErrorContains(t, err, `kid is "2024-01", alg "ES256"`)
+	require.Contains(t, log.String(), "issuer="+signerIssuer)
+	require.Contains(t, log.String(), "reason=unknown_key")
+	require.Contains(t, log.String(), "2024-01")
 }

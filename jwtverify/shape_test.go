@@ -75,3 +75,56 @@ func TestShapeOfAnAccessTokenNeedsNoType(t *testing.T) {
 		})
 	}
 }
+
+func TestEverySpellingOfAccessTokenTypeIsOne(t *testing.T) {
+	s := newSigner(t)
+	for _, v := range []*jwtverify.Verifier{s.verifier(t), s.verifier(t, "at+jwt"), s.verifier(t, "application/AT+JWT")} {
+		for _, typ := range []string{"at+jwt", "AT+jwt", "application/at+jwt", "Application/At+Jwt"} {
+			header := marshal(t, map[string]string{"alg": "ES256", "typ": typ})
+			requireAccepted(t, v, s.sign(t, header, s.claims(t, map[string]any{"nonce": "n"})))
+		}
+		for _, typ := range []string{
+			"", "application/", "application/application/at+jwt", "application//at+jwt", "/at+jwt", "at+jwt/", " at+jwt", "at+jwt;a=b", "at+jwt\x00",
+			"\uff41t+jwt", "text/at+jwt", "id+jwt", "logout+jwt", "dpop+jwt", "secevent+jwt", "token-introspection+jwt", "statuslist+jwt",
+		} {
+			header := marshal(t, map[string]string{"alg": "ES256", "typ": typ})
+			requireRefused(t, v, s.sign(t, header, s.claims(t, nil)), jwtverify.ErrType)
+		}
+	}
+}
+
+// RFC 7515 §4.1.9: application/ may be left out only where no other slash follows.
+func TestATypeWithASlashIsComparedWhole(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifier(t, "a/b")
+	requireAccepted(t, v, s.sign(t, `{"alg":"ES256","typ":"A/b"}`, s.claims(t, nil)))
+	requireRefused(t, v, s.sign(t, `{"alg":"ES256","typ":"application/a/b"}`, s.claims(t, nil)), jwtverify.ErrType)
+	requireRefused(t, v, s.sign(t, `{"alg":"ES256","typ":"b"}`, s.claims(t, nil)), jwtverify.ErrType)
+}
+
+func TestAnEmptyTypeIsNoAbsentType(t *testing.T) {
+	s := newSigner(t)
+	for _, v := range []*jwtverify.Verifier{s.verifier(t), s.verifier(t, "")} {
+		requireAccepted(t, v, s.sign(t, headerUntyped, s.claims(t, nil)))
+		requireRefused(t, v, s.sign(t, `{"alg":"ES256","typ":""}`, s.claims(t, nil)), jwtverify.ErrType)
+		requireRefused(t, v, s.sign(t, `{"alg":"ES256","typ":"application/"}`, s.claims(t, nil)), jwtverify.ErrType)
+	}
+}
+
+// All of these have claims and a signature that would do.
+func TestAHeaderThatChangesHowTheTokenIsReadIsRefused(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifier(t)
+	for _, member := range []string{
+		`"crit":["exp"]`, `"crit":[]`, `"crit":null`, `"b64":true`, `"b64":false`, `"enc":"A128GCM"`, `"enc":null`,
+		`"cty":"JWT"`, `"cty":"jwt"`, `"cty":"application/JWT"`, `"cty":1`, `"cty":null`, `"kid":1`, `"kid":null`, `"typ":1`, `"typ":null`,
+	} {
+		requireRefused(t, v, s.sign(t, `{"alg":"ES256",`+member+`}`, s.claims(t, nil)), jwtverify.ErrMalformed)
+	}
+	for _, header := range []string{`{}`, `{"alg":""}`, `{"alg":null}`, `{"ALG":"ES256"}`} {
+		requireRefused(t, v, s.sign(t, header, s.claims(t, nil)), jwtverify.ErrMalformed)
+	}
+	for _, member := range []string{`"cty":"json"`, `"zip":"DEF"`, `"jku":"https://evil.example/"`, `"jwk":{"kty":"EC"}`, `"x5c":[1]`, `"Crit":["exp"]`} {
+		requireAccepted(t, v, s.sign(t, `{"alg":"ES256",`+member+`}`, s.claims(t, nil)))
+	}
+}

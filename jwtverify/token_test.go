@@ -3,6 +3,9 @@ package jwtverify_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,10 +203,12 @@ func TestClaimsAreDecodedExactly(t *testing.T) {
 		Half int `json:"half"`
 	}](token)
 	require.Error(t, err, "an integer takes no fraction")
-	_, err = jwtverify.Claims[struct {
-		S int `json:"s"`
+	none, err := jwtverify.Claims[struct {
+		Sub string `json:"sub"`
+		S   int    `json:"s"`
 	}](token)
 	require.Error(t, err)
+	require.Zero(t, none, "nothing comes beside an error")
 	_, err = jwtverify.Claims[struct {
 		S json.Number `json:"s"`
 	}](token)
@@ -230,6 +235,7 @@ func TestOnlyAVerifiedTokenHasClaims(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "alice", claims.Sub, "the claims are a copy")
 	require.Equal(t, time.Unix(1, 0), token.ValidUntil)
+	require.Equal(t, jwtverify.Header{Algorithm: "ES256"}, token.Header)
 	require.True(t, token.HasScope("a", "b"))
 	require.False(t, token.HasScope("a", "c"))
 	require.False(t, token.HasScope())
@@ -263,4 +269,72 @@ func TestTheContextCarriesAtMostOneToken(t *testing.T) {
 	type contextKey struct{} // the name that the package's own key has
 	_, ok = jwtverify.FromContext(context.WithValue(t.Context(), contextKey{}, token))
 	require.False(t, ok)
+}
+
+// Tokens are taken apart in buffers that are used again.
+func TestATokenKeepsWhatItSaysWhileOthersAreVerified(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifier(t)
+	claimsOf := func(n int) (sub, scope string) { return fmt.Sprintf("user-%03d", n), fmt.Sprintf("scope-%03d", n) }
+	texts := make([]string, 64)
+	for n := range texts {
+		sub, scope := claimsOf(n)
+		texts[n] = s.sign(t, `{"alg":"ES256","typ":"JWT"}`, s.claims(t, map[string]any{"sub": sub, "scope": scope}))
+	}
+	var work sync.WaitGroup
+	for worker := range 4 {
+		work.Go(func() {
+			tokens := make([]*jwtverify.Token, len(texts))
+			for i := range texts {
+				n := (i + worker*16) % len(texts)
+				tokens[n], _ = v.Verify(t.Context(), texts[n])
+			}
+			for n, token := range tokens {
+				sub, scope := claimsOf(n)
+				claims, err := jwtverify.Claims[map[string]any](token)
+				if err != nil || token.Subject != sub || !slices.Equal(token.Scopes, []string{scope}) || token.Header.Type != "JWT" ||
+					claims["sub"] != sub || claims["scope"] != scope {
+					t.Errorf("the token of %s says %+v, %v, %v", sub, token, claims, err)
+				}
+			}
+		})
+	}
+	work.Wait()
+}
+
+func TestTheLifetimeIsMeasuredFromIssuance(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifierOf(t, func(c *jwtverify.Config) { c.MaxLifetime = time.Hour })
+	verify := func(iat, exp time.Duration) jwtverify.Reason {
+		_, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{
+			"iat": signerTime.Add(iat).Unix(), "exp": signerTime.Add(exp).Unix(),
+		})))
+		return jwtverify.ReasonOf(err)
+	}
+	require.Empty(t, verify(0, time.Hour))
+	require.Equal(t, jwtverify.ErrClaims, verify(0, time.Hour+time.Second))
+	require.Equal(t, jwtverify.ErrClaims, verify(-time.Hour, time.Second), "though it ends soon")
+}
+
+func TestAMissingClaimIsNamed(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifier(t)
+	for _, name := range []string{"iss", "aud", "exp"} {
+		var claims map[string]any
+		require.NoError(t, json.Unmarshal([]byte(s.claims(t, nil)), &claims))
+		delete(claims, name)
+		_, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256"}`, marshal(t, claims)))
+		require.ErrorIs(t, err, jwtverify.ErrClaims)
+		require.ErrorContains(t, err, name+" is missing")
+	}
+}
+
+func TestScopesAreSeparatedBySpacesAlone(t *testing.T) {
+	s := newSigner(t)
+	token, err := s.verifier(t).Verify(t.Context(), s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{
+		"scope": " a\tadmin  b\u00a0admin\nadmin ", "scp": []string{"c admin"},
+	})))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a\tadmin", "b\u00a0admin\nadmin", "c admin"}, token.Scopes)
+	require.False(t, token.HasScope("admin"))
 }

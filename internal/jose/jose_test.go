@@ -3,12 +3,15 @@
 package jose_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -129,7 +132,7 @@ func TestAKeyThatMustNotBeTrustedIsLeftOut(t *testing.T) {
 	all := pairs(t)
 	rsaJWK, ecJWK, okpJWK := all["RSA"].jwk, all["EC P-256"].jwk, all["OKP Ed25519"].jwk
 	n := all["RSA"].private.(*rsa.PrivateKey).N
-	short := new(big.Int).Rsh(n, 1)
+	short := new(big.Int).SetBit(new(big.Int).Rsh(n, 1), 0, 1) // odd, as a modulus is
 	x, y := ecJWK["x"].(string), ecJWK["y"].(string)
 	for name, members := range map[string]map[string]any{
 		"no kty":                       merged(rsaJWK, map[string]any{"kty": nil}),
@@ -167,7 +170,8 @@ func TestAKeyThatMustNotBeTrustedIsLeftOut(t *testing.T) {
 		"exponent empty":               merged(rsaJWK, map[string]any{"e": ""}),
 		"exponent zero":                merged(rsaJWK, map[string]any{"e": "AA"}),
 		"exponent one":                 merged(rsaJWK, map[string]any{"e": "AQ"}),
-		"exponent even":                merged(rsaJWK, map[string]any{"e": "Ag"}),
+		"exponent two":                 merged(rsaJWK, map[string]any{"e": "Ag"}),
+		"exponent even":                merged(rsaJWK, map[string]any{"e": "BA"}),
 		"exponent of 2^64+65537":       merged(rsaJWK, map[string]any{"e": b64([]byte{1, 0, 0, 0, 0, 0, 1, 0, 1})}),
 		"exponent of 2^31+1":           merged(rsaJWK, map[string]any{"e": b64([]byte{0x80, 0, 0, 1})}),
 		"unknown curve":                merged(ecJWK, map[string]any{"crv": "secp256k1"}),
@@ -191,22 +195,48 @@ func TestAKeyThatMustNotBeTrustedIsLeftOut(t *testing.T) {
 	}
 }
 
+func TestEveryPrivateMemberGivesAKeyAway(t *testing.T) {
+	rsaJWK := pairs(t)["RSA"].jwk
+	for _, member := range []string{"d", "p", "q", "dp", "dq", "qi", "oth"} {
+		_, err := parse(t, merged(rsaJWK, map[string]any{member: "AQAB"}))
+		require.ErrorContains(t, err, "private half", member)
+	}
+}
+
+// Whether a key is left out is logged once for each reason.
+func TestAKeyIsLeftOutForTheSameReasonEachTime(t *testing.T) {
+	wide := b64(make([]byte, 33))
+	for range 64 {
+		_, err := parse(t, map[string]any{"kty": "EC", "crv": "P-256", "x": wide, "y": wide})
+		require.ErrorContains(t, err, "x is not 32 bytes")
+	}
+}
+
 func TestALeadingZeroChangesNoKey(t *testing.T) {
 	p := pairs(t)["RSA"]
 	plain, err := parse(t, p.jwk)
 	require.NoError(t, err)
 	padded, err := parse(t, merged(p.jwk, map[string]any{
-		"n": b64(append([]byte{0}, p.private.(*rsa.PrivateKey).N.Bytes()...)), "e": b64([]byte{0, 1, 0, 1})}))
+		"n": b64(append([]byte{0}, p.private.(*rsa.PrivateKey).N.Bytes()...)), "e": b64([]byte{0, 0, 0, 1, 0, 1})}))
 	require.NoError(t, err)
 	require.Equal(t, plain.Key.Thumbprint(), padded.Key.Thumbprint())
 }
 
 func TestPublicKeysOfTheStandardLibraryAreAdmittedByTheSameRules(t *testing.T) {
-	p256 := pairs(t)["EC P-256"].private.(*ecdsa.PrivateKey).PublicKey
+	all := pairs(t)
+	p256 := all["EC P-256"].private.(*ecdsa.PrivateKey).PublicKey
+	n := all["RSA"].private.(*rsa.PrivateKey).N
+	odd := func(bits int) *big.Int { return new(big.Int).SetBit(big.NewInt(1), bits-1, 1) }
 	for name, public := range map[string]crypto.PublicKey{
 		"nil":              nil,
 		"nil RSA":          (*rsa.PublicKey)(nil),
 		"empty RSA":        &rsa.PublicKey{},
+		"RSA of 2047 bits": &rsa.PublicKey{N: odd(2047), E: 65537},
+		"RSA of 8193 bits": &rsa.PublicKey{N: odd(8193), E: 65537},
+		"RSA even":         &rsa.PublicKey{N: new(big.Int).Lsh(n, 1), E: 65537},
+		"RSA exponent 1":   &rsa.PublicKey{N: n, E: 1},
+		"RSA exponent 4":   &rsa.PublicKey{N: n, E: 4},
+		"RSA exponent -3":  &rsa.PublicKey{N: n, E: -3},
 		"nil EC":           (*ecdsa.PublicKey)(nil),
 		"empty EC":         &ecdsa.PublicKey{},
 		"EC no point":      &ecdsa.PublicKey{Curve: elliptic.P256()},
@@ -219,6 +249,54 @@ func TestPublicKeysOfTheStandardLibraryAreAdmittedByTheSameRules(t *testing.T) {
 			_, err := jose.FromPublic(public)
 			require.Error(t, err)
 		})
+	}
+}
+
+func TestAKeyIsACopy(t *testing.T) {
+	input := []byte("input")
+	all := pairs(t)
+
+	private := all["RSA"].private.(*rsa.PrivateKey)
+	public := &rsa.PublicKey{N: new(big.Int).Set(private.N), E: private.E}
+	key, err := jose.FromPublic(public)
+	require.NoError(t, err)
+	public.N.SetInt64(0)
+	public.E = 0
+	digest := sha256.Sum256(input)
+	signature, err := rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest[:])
+	require.NoError(t, err)
+	require.NoError(t, key.Verify("RS256", input, signature))
+
+	point := ed25519.PublicKey(slices.Clone(all["OKP Ed25519"].private.Public().(ed25519.PublicKey)))
+	key, err = jose.FromPublic(point)
+	require.NoError(t, err)
+	clear(point)
+	require.NoError(t, key.Verify("EdDSA", input, ed25519.Sign(all["OKP Ed25519"].private.(ed25519.PrivateKey), input)))
+
+	secret := bytes.Repeat([]byte("s"), 32)
+	key, err = jose.FromSecret(secret)
+	require.NoError(t, err)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(input)
+	clear(secret)
+	require.NoError(t, key.Verify("HS256", input, mac.Sum(nil)))
+}
+
+// RFC 7518 §3.4: two halves of the curve's width, however they might be padded.
+func TestAnECDSASignatureHasOneLength(t *testing.T) {
+	input := []byte("input")
+	digest := sha256.Sum256(input)
+	private := pairs(t)["EC P-256"].private.(*ecdsa.PrivateKey)
+	key, err := jose.FromPublic(private.Public())
+	require.NoError(t, err)
+	r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
+	require.NoError(t, err)
+	R, S, zero := r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32)), []byte{0}
+	require.NoError(t, key.Verify("ES256", input, slices.Concat(R, S)))
+	for _, signature := range [][]byte{
+		slices.Concat(R, zero, S), slices.Concat(zero, R, S), slices.Concat(R, S, zero), slices.Concat(zero, R, zero, S), R, S, slices.Concat(R, S, R, S),
+	} {
+		require.Error(t, key.Verify("ES256", input, signature))
 	}
 }
 

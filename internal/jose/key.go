@@ -264,9 +264,9 @@ func (m *members) material() (map[string]string, error) {
 		if size == 0 {
 			return nil, errors.New("crv is not P-256, P-384 or P-521")
 		}
-		for name, coordinate := range map[string]string{"x": m.x, "y": m.y} {
-			if octets, err := decode(coordinate); err != nil || len(octets) != size {
-				return nil, fmt.Errorf("%s is not %d bytes in base64url", name, size)
+		for _, c := range []struct{ name, value string }{{"x", m.x}, {"y", m.y}} {
+			if octets, err := decode(c.value); err != nil || len(octets) != size {
+				return nil, fmt.Errorf("%s is not %d bytes in base64url", c.name, size)
 			}
 		}
 		return map[string]string{"kty": "EC", "crv": m.crv, "x": m.x, "y": m.y}, nil

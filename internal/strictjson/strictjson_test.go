@@ -75,6 +75,12 @@ func TestDepthIsBounded(t *testing.T) {
 	require.Error(t, err)
 	_, err = names(`{"a":"` + strings.Repeat(`[`, 100) + `\"{{{"}`)
 	require.NoError(t, err, "brackets in a string are no nesting")
+	_, err = names(`{"a":["` + strings.Repeat(`[`, 100) + `","\\\"` + strings.Repeat(`{`, 100) + `",1]}`)
+	require.NoError(t, err, "nor are they in a string further down")
+	_, err = names(`{"a":[` + strings.Repeat(`[],{},`, 100) + `1]}`)
+	require.NoError(t, err, "what stands side by side is not nested")
+	_, err = names(`{"a":["\\",` + strings.Repeat(`[`, 100) + strings.Repeat(`]`, 100) + `]}`)
+	require.Error(t, err, "an escaped backslash does not keep a string open")
 }
 
 func TestTheCallersErrorEndsTheReading(t *testing.T) {

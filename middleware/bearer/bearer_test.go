@@ -98,6 +98,7 @@ func TestAnOutageIsNeverTakenForABadToken(t *testing.T) {
 		"unavailable":                   {nil, outage, 503, "", 1500 * time.Millisecond},
 		"unavailable, wrapped":          {nil, fmt.Errorf("span: %w", outage), 503, "", 1500 * time.Millisecond},
 		"unavailable, no time":          {nil, jwtverify.ErrUnavailable, 503, "", time.Second},
+		"unavailable, a zero time":      {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable}, 503, "", time.Second},
 		"unavailable and invalid":       {nil, errors.Join(invalid, outage), 503, "", time.Second},
 		"nothing at all":                {nil, nil, 503, "", time.Second},
 		"an error that nobody knows":    {nil, errors.New("boom"), 503, "", time.Second},
@@ -108,6 +109,7 @@ func TestAnOutageIsNeverTakenForABadToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := bearer.Authenticate(t.Context(), verifierFunc(func() (*jwtverify.Token, error) { return c.token, c.err }), "a.b.c")
 			require.Nil(t, got)
+			require.Error(t, err, "no token, no silence")
 			d := bearer.Decide(err)
 			require.Equal(t, c.status, d.Status)
 			require.Equal(t, c.code, d.Code)
@@ -131,6 +133,19 @@ func TestARuleIsAskedOnlyAboutAToken(t *testing.T) {
 	require.Equal(t, bearer.ErrForbidden, bearer.Authorize(t.Context(), jwtverify.Scopes("b"), token))
 	require.Equal(t, bearer.ErrForbidden, bearer.Authorize(t.Context(), jwtverify.Rule{}, token))
 	require.Equal(t, bearer.ErrNoCredentials, bearer.Authorize(t.Context(), jwtverify.Scopes("a"), nil))
+}
+
+// What something outer put in the context is another token, perhaps of another
+// issuer.
+func TestARuleFindsItsOwnTokenInTheContext(t *testing.T) {
+	token := &jwtverify.Token{Subject: "alice"}
+	rule := jwtverify.RuleFunc("own", func(ctx context.Context, given *jwtverify.Token) bool {
+		found, ok := jwtverify.FromContext(ctx)
+		return ok && found == token && given == token
+	})
+	outer := jwtverify.NewContext(t.Context(), &jwtverify.Token{Subject: "mallory"})
+	require.NoError(t, bearer.Authorize(t.Context(), rule, token))
+	require.NoError(t, bearer.Authorize(outer, rule, token))
 }
 
 func TestChallenge(t *testing.T) {

@@ -99,12 +99,13 @@ func Authenticate(ctx context.Context, v Verifier, token string) (*jwtverify.Tok
 	return nil, errNoVerdict
 }
 
-// Authorize applies a Rule. Without a token there are no credentials to judge.
+// Authorize applies a Rule, in a context that carries the token. Without a token
+// there are no credentials to judge.
 func Authorize(ctx context.Context, rule jwtverify.Rule, token *jwtverify.Token) error {
 	switch {
 	case token == nil:
 		return ErrNoCredentials
-	case !rule.Allows(ctx, token):
+	case !rule.Allows(jwtverify.NewContext(ctx, token), token):
 		return ErrForbidden
 	}
 	return nil

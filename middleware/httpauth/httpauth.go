@@ -22,11 +22,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
 	"github.com/bearerguard/bearerguard/middleware/bearer"
@@ -123,8 +123,7 @@ func (g *guard) refuse(w http.ResponseWriter, err error) {
 		h.Set("WWW-Authenticate", challenge.String())
 	}
 	if decision.RetryAfter > 0 {
-		seconds := (decision.RetryAfter + time.Second - 1) / time.Second
-		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(decision.RetryAfter.Seconds())), 10))
 	}
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")

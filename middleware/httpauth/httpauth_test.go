@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -121,6 +122,8 @@ func TestEachRefusalIsAnsweredAsRFC6750Says(t *testing.T) {
 			require.Equal(t, []string{c.challenge}, got.header.Values("WWW-Authenticate"))
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.NotContains(t, got.body, "alice", "the handler is not called")
+			require.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
+			require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 		})
 	}
 }
@@ -156,6 +159,7 @@ func TestWhateverAVerifierSaysNobodyGetsInWithoutAToken(t *testing.T) {
 		"an unknown error":        {nil, errors.New("boom"), 503, "1"},
 		"a token and an error":    {&jwtverify.Token{}, errors.New("boom"), 503, "1"},
 		"a retry time":            {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: 1500 * time.Millisecond}, 503, "2"},
+		"no end in sight":         {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: math.MaxInt64}, 503, "9223372037"},
 		"no credentials, it says": {nil, bearer.ErrNoCredentials, 503, "1"},
 		"forbidden, it says":      {nil, bearer.ErrForbidden, 503, "1"},
 		"a reason":                {nil, jwtverify.ErrRevoked, 401, ""},
@@ -242,7 +246,9 @@ func TestAStrangersWordsNeverComeBack(t *testing.T) {
 }
 
 func TestNewNamesEveryFault(t *testing.T) {
-	_, err := httpauth.New(httpauth.Config{Realm: "a\r\nb"})
-	require.ErrorContains(t, err, "Config.Verifier is required: write")
-	require.ErrorContains(t, err, "Config.Realm is")
+	for _, realm := range []string{"a\r\nb", "a\x7f", "caf\u00e9"} {
+		_, err := httpauth.New(httpauth.Config{Realm: realm})
+		require.ErrorContains(t, err, "Config.Verifier is required: write")
+		require.ErrorContains(t, err, "Config.Realm is")
+	}
 }
