@@ -212,7 +212,7 @@ func (f *facts) listAt(v strictjson.Value, path []string, form int) []string {
 	return all
 }
 
-// missingClaim names the first of the required claims that is not there. It
+// missingClaim lists the required claims that are not there. It
 // reads the claims a second time, which only a refused token pays for.
 func missingClaim(text []byte, required []string) string {
 	missing := slices.Clone(required)

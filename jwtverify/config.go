@@ -45,13 +45,16 @@ type Config struct {
 	// at_hash, c_hash, nonce, events, htm, htu, ath, token_introspection,
 	// status_list, a token_use other than access, a claim typ of ID, Refresh,
 	// Offline or Logout. That catches the usual mix-ups, not all; only "at+jwt"
-	// proves an access token (RFC 9068 §4). Setting Types turns it off.
+	// proves an access token (RFC 9068 §4). Setting Types turns it off, which
+	// Keycloak before 25 needs, since its access tokens have a nonce: there add a
+	// Check that their claim typ is Bearer.
 	Types []string
 	// Required are claims that must be there, and not be null, beyond iss, aud
-	// and exp. Nil: none.
+	// and exp. Nil: none. RFC 9068 §2.2 has sub, client_id, iat and jti, which are
+	// not required by default whatever the typ.
 	Required []string
 	// AudienceClaim is the claim that Audience is compared with, for issuers that
-	// send no aud, such as Cognito's client_id. "": aud.
+	// send no aud, such as Cognito's client_id; aud is then not looked at. "": aud.
 	AudienceClaim string
 	// Scopes are the paths, through nested objects, to claims that hold scopes:
 	// an array of them, or a string in which spaces separate them. All are
@@ -73,9 +76,12 @@ type Config struct {
 	// Zero: no bound.
 	MaxLifetime time.Duration
 
-	// Checks have the last word: all must pass, after all else has, and each time
-	// that a token comes. See [Error] for what their errors become. They are
-	// called concurrently.
+	// Checks have the last word: all must pass, in order, after all else has, and
+	// each time that a token comes. They may change the Token, which is this
+	// caller's. An error that is a Reason, or wraps one, keeps it; a context's error
+	// becomes ErrUnavailable; any other ErrRejected. So a Check that could not find
+	// out returns ErrUnavailable: whatever else it returns logs the client out.
+	// They are called concurrently.
 	Checks []func(context.Context, *Token) error
 
 	// CacheBytes is reserved for the cache of verified tokens, which this version

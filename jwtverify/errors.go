@@ -38,7 +38,8 @@ const (
 	ErrExpired Reason = "expired"
 	// ErrNotYetValid: the time is before nbf or iat, less leeway.
 	ErrNotYetValid Reason = "not_yet_valid"
-	// ErrClaims: a claim is missing, or is not what its definition says.
+	// ErrClaims: a claim is missing, or is not what its definition says; or the
+	// Config's MaxLifetime or RefuseSenderConstrained does not allow it.
 	ErrClaims Reason = "claims"
 	// ErrRevoked: for Checks: the token was valid and was taken back.
 	ErrRevoked Reason = "revoked"
@@ -124,16 +125,26 @@ func unavailable(detail string, err error) *Error {
 		return e
 	}
 	e.Detail += ": " + bounded(err.Error())
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, jwks.ErrUnavailable} {
-		if errors.Is(err, cause) {
-			e.causes = append(e.causes, cause)
-		}
-	}
+	e.causes = causes(err)
+	var own *Error
 	var later interface{ RetryAfter() time.Duration }
-	if errors.As(err, &later) {
+	switch {
+	case errors.As(err, &own) && own != nil:
+		e.RetryAfter = own.RetryAfter
+	case errors.As(err, &later):
 		e.RetryAfter = later.RetryAfter()
 	}
 	return e
+}
+
+// causes picks out of an error what an Error passes on.
+func causes(err error) (all []error) {
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded, jwks.ErrUnavailable} {
+		if errors.Is(err, cause) {
+			all = append(all, cause)
+		}
+	}
+	return all
 }
 
 // keyError judges what a KeySource said.
@@ -144,21 +155,18 @@ func keyError(err error) *Error {
 	return unavailable("the key source", err)
 }
 
-// checkError judges what a Check said: a Reason is kept, a context's end is
-// nobody's fault, and all else is a refusal.
+// checkError judges what a Check said: a Reason is kept, an outage before any
+// other; a context's end is nobody's fault; and all else is a refusal.
 func checkError(err error) *Error {
-	if reason := ReasonOf(err); reason != "" {
-		e := refuse(reason, "a check: "+bounded(err.Error()))
-		var own *Error
-		if errors.As(err, &own) && own != nil {
-			e.RetryAfter, e.causes = own.RetryAfter, own.causes
-		}
-		return e
-	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	reason := ReasonOf(err)
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	switch {
+	case errors.Is(err, ErrUnavailable), reason == "" && ended:
 		return unavailable("a check", err)
+	case reason == "":
+		reason = ErrRejected
 	}
-	return refuse(ErrRejected, "a check: "+bounded(err.Error()))
+	return refuse(reason, "a check: "+bounded(err.Error()))
 }
 
 // bounded escapes and cuts text that may hold a stranger's words.

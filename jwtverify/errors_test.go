@@ -257,3 +257,37 @@ func TestARefusalTellsOperatorsWhatTheyNeed(t *testing.T) {
 	require.Contains(t, log.String(), "reason=unknown_key")
 	require.Contains(t, log.String(), "2024-01")
 }
+
+// counted is a KeySource that counts how often it is asked.
+type counted struct {
+	jwtverify.KeySource
+	asked int
+}
+
+func (c *counted) Key(ctx context.Context, kid, alg string) (*jwks.Key, error) {
+	c.asked++
+	return c.KeySource.Key(ctx, kid, alg)
+}
+
+func TestWhatNeedsNoKeyIsRefusedWithoutAskingForOne(t *testing.T) {
+	s := newSigner(t)
+	keys := &counted{KeySource: s.set(t)}
+	v := verifierWith(t, keys)
+	good := s.sign(t, `{"alg":"ES256"}`, s.claims(t, nil))
+	for reason, token := range map[jwtverify.Reason]string{
+		jwtverify.ErrMalformed: good[:strings.LastIndexByte(good, '.')+1],
+		jwtverify.ErrAlgorithm: s.sign(t, `{"alg":"none"}`, s.claims(t, nil)),
+		jwtverify.ErrType:      s.sign(t, `{"alg":"ES256","typ":"id+jwt"}`, s.claims(t, nil)),
+		jwtverify.ErrIssuer:    s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{"iss": "x"})),
+		jwtverify.ErrAudience:  s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{"aud": "x"})),
+		jwtverify.ErrExpired:   s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{"exp": 1})),
+		jwtverify.ErrClaims:    s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{"sub": ""})),
+	} {
+		_, err := v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, reason)
+		require.Zero(t, keys.asked, reason)
+	}
+	_, err := v.Verify(t.Context(), good)
+	require.NoError(t, err)
+	require.Equal(t, 1, keys.asked)
+}

@@ -24,8 +24,8 @@ func Scopes(all ...string) Rule {
 }
 
 // AnyScope asks for at least one of the scopes named. It panics as [Scopes] does.
-func AnyScope(any ...string) Rule {
-	return scopeRule("any of the scopes", any, hasAny)
+func AnyScope(scopes ...string) Rule {
+	return scopeRule("any of the scopes", scopes, hasAny)
 }
 
 // Roles asks for all the roles named. It panics if one is empty.
@@ -34,8 +34,8 @@ func Roles(all ...string) Rule {
 }
 
 // AnyRole asks for at least one of the roles named. It panics if one is empty.
-func AnyRole(any ...string) Rule {
-	return roleRule("any of the roles", any, hasAny)
+func AnyRole(roles ...string) Rule {
+	return roleRule("any of the roles", roles, hasAny)
 }
 
 // All asks for every rule to allow the token. Of no rules it allows nothing.

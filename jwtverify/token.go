@@ -4,7 +4,6 @@ import (
 	"context"
 	stdjson "encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -67,7 +66,7 @@ func Claims[T any](t *Token) (T, error) {
 	}
 	if err := json.Unmarshal(t.claims, &claims, json.WithUnmarshalers(exactNumbers)); err != nil {
 		var none T
-		return none, fmt.Errorf("jwtverify: Claims: %w", err)
+		return none, errors.New("jwtverify: Claims: " + bounded(err.Error()))
 	}
 	return claims, nil
 }

@@ -78,6 +78,9 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if err := v.allowHeader(h); err != nil {
 		return nil, err
 	}
+	if len(c.signature) == 0 {
+		return nil, refuse(ErrMalformed, "an empty signature")
+	}
 	f, err := readClaims(c.payload, &v.reading)
 	if err != nil {
 		return nil, err
@@ -144,7 +147,7 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 	case v.maxLifetime > 0 && t.Expiry.Sub(t.IssuedAt) > v.maxLifetime:
 		return refuse(ErrClaims, "exp is further from iat than MaxLifetime")
 	case v.types == nil && mediaType(h.typ) != accessToken && f.foreign != "":
-		return refuse(ErrType, "it has "+f.foreign+" as no access token does, and typ does not say that it is one")
+		return refuse(ErrType, "it has "+f.foreign+" as no access token should; if your issuer's do, set Config.Types")
 	case v.refuseConstrained && f.senderConstrained:
 		return refuse(ErrClaims, "it has cnf: it is bound to a key and no bearer token")
 	case f.found < len(v.reading.required):

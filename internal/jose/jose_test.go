@@ -445,3 +445,13 @@ func TestBase64HasOneSpelling(t *testing.T) {
 		}
 	}
 }
+
+func TestAPublishedPrivateKeyIsHeardWhateverElseIsWrong(t *testing.T) {
+	base := pairs(t)["EC P-256"].jwk
+	for _, changes := range []map[string]any{
+		{"d": "AQAB", "kid": 1}, {"d": "AQAB", "kid": strings.Repeat("k", jose.MaxKeyID+1)}, {"d": "AQAB", "use": "enc"}, {"d": 1},
+	} {
+		_, err := parse(t, merged(base, changes))
+		require.ErrorContains(t, err, "the private half of a key is published")
+	}
+}

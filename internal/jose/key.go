@@ -157,7 +157,7 @@ func ParseJWK(entry strictjson.Value) (JWK, error) {
 		return jwk, errors.New("not a JSON object")
 	}
 	var m members
-	var fault error
+	var fault, exposed error
 	keep := func(err error) {
 		if fault == nil {
 			fault = err
@@ -200,7 +200,8 @@ func ParseJWK(entry strictjson.Value) (JWK, error) {
 		case "y":
 			m.y = text(v, "y")
 		case "d", "p", "q", "dp", "dq", "qi", "oth":
-			keep(errors.New("the private half of a key is published: its owner must revoke it"))
+			// Whatever else is wrong with the entry, this has to be heard.
+			exposed = errors.New("the private half of a key is published: its owner must revoke it")
 		case "k":
 			keep(errors.New("a symmetric key, which no published set may hold"))
 		}
@@ -209,8 +210,14 @@ func ParseJWK(entry strictjson.Value) (JWK, error) {
 	if err != nil {
 		return jwk, err
 	}
-	if len(jwk.KeyID) > MaxKeyID {
+	tooLong := len(jwk.KeyID) > MaxKeyID
+	if tooLong {
 		jwk.KeyID = ""
+	}
+	if exposed != nil {
+		return jwk, exposed
+	}
+	if tooLong {
 		return jwk, fmt.Errorf("kid is longer than %d bytes", MaxKeyID)
 	}
 	if fault != nil {

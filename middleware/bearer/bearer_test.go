@@ -46,6 +46,8 @@ func TestACredentialIsOneBearerToken(t *testing.T) {
 		"a line break":                {[]string{"Bearer a.b.c\r\nX: y"}, "", bearer.ErrMalformedRequest},
 		"a NUL":                       {[]string{"Bearer a.b\x00.c"}, "", bearer.ErrMalformedRequest},
 		"not ASCII":                   {[]string{"Bearer é.b.c"}, "", bearer.ErrMalformedRequest},
+		"two fields joined":           {[]string{"Basic dXNlcjpwYXNz, bearer a.b.c"}, "", bearer.ErrMalformedRequest},
+		"another scheme's parameters": {[]string{`Digest username="u", realm="r", uri="/"`}, "", bearer.ErrNoCredentials},
 		"two fields":                  {[]string{"Bearer a.b.c", "Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
 		"another scheme and a bearer": {[]string{"Basic dXNlcjpwYXNz", "Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
 	} {

@@ -52,11 +52,27 @@ func Token(authorization []string) (string, error) {
 	case !isScheme(scheme):
 		return "", ErrMalformedRequest
 	case !strings.EqualFold(scheme, "Bearer"):
+		if hidesBearer(rest) {
+			return "", ErrMalformedRequest
+		}
 		return "", ErrNoCredentials
 	case !isB64Token(token):
 		return "", ErrMalformedRequest
 	}
 	return token, nil
+}
+
+// hidesBearer reports whether another scheme's credentials go on, behind a comma,
+// with those of a bearer: two fields that somebody on the way has joined.
+func hidesBearer(credentials string) bool {
+	_, credentials, _ = strings.Cut(credentials, ",")
+	for part := range strings.SplitSeq(credentials, ",") {
+		scheme, _, _ := strings.Cut(strings.Trim(part, " \t"), " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			return true
+		}
+	}
+	return false
 }
 
 // isB64Token is RFC 6750 §2.1: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" /
@@ -89,6 +105,9 @@ func isScheme(s string) bool {
 // says neither that the token is bad nor that it cannot be judged explains
 // nothing, and is not passed on: it must not be taken for one of this package's.
 func Authenticate(ctx context.Context, v Verifier, token string) (*jwtverify.Token, error) {
+	if v == nil {
+		return nil, errNoVerdict
+	}
 	verified, err := v.Verify(ctx, token)
 	switch {
 	case err == nil && verified != nil:

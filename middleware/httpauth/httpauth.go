@@ -8,7 +8,8 @@
 // jwtverify.FromContext, or it is answered here and the handler is not called:
 //
 //	no bearer credentials       401, a challenge that names no error
-//	malformed credentials       400 invalid_request
+//	malformed credentials       400 invalid_request; so is access_token in the
+//	                            query beside a header
 //	a token that is not valid   401 invalid_token
 //	a Rule that does not hold   403 insufficient_scope, with the scopes it asks for
 //	tokens cannot be judged     503 with Retry-After, no challenge
@@ -16,6 +17,9 @@
 // Every method is guarded, OPTIONS and HEAD too. A browser's CORS preflight
 // carries no credentials: let a CORS handler outside this one answer it, and
 // expose WWW-Authenticate there for scripts that read the challenge.
+//
+// A token is judged when the request begins. A handler of a stream or a WebSocket
+// ends it at Token.ValidUntil.
 package httpauth
 
 import (
@@ -25,6 +29,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -45,13 +50,13 @@ type Config struct {
 	AllowAnonymous bool
 }
 
-// Auth guards handlers. It is safe for concurrent use.
+// Auth guards handlers. New makes it. It is safe for concurrent use.
 type Auth struct{ config Config }
 
 // New makes an Auth. The error joins every fault in the Config.
 func New(c Config) (*Auth, error) {
 	var faults []error
-	if c.Verifier == nil {
+	if v := reflect.ValueOf(c.Verifier); !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 		faults = append(faults, errors.New("httpauth: Config.Verifier is required: write what jwtverify.New returned"))
 	}
 	if strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' }) {
@@ -64,7 +69,7 @@ func New(c Config) (*Auth, error) {
 }
 
 // Handler lets in requests with a valid token.
-func (a *Auth) Handler(next http.Handler) http.Handler { return &guard{auth: a, next: next} }
+func (a *Auth) Handler(next http.Handler) http.Handler { return a.guard(nil, next) }
 
 // Require lets in requests with a valid token that every rule allows. Without
 // rules it is the same as [Auth.Handler].
@@ -73,7 +78,14 @@ func (a *Auth) Require(rules ...jwtverify.Rule) func(http.Handler) http.Handler 
 		return a.Handler
 	}
 	rule := jwtverify.All(rules...)
-	return func(next http.Handler) http.Handler { return &guard{auth: a, rule: &rule, next: next} }
+	return func(next http.Handler) http.Handler { return a.guard(&rule, next) }
+}
+
+func (a *Auth) guard(rule *jwtverify.Rule, next http.Handler) http.Handler {
+	if next == nil {
+		panic("httpauth: a nil handler has nothing to guard")
+	}
+	return &guard{auth: a, rule: rule, next: next}
 }
 
 type guard struct {

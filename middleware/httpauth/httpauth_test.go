@@ -250,5 +250,11 @@ func TestNewNamesEveryFault(t *testing.T) {
 		_, err := httpauth.New(httpauth.Config{Realm: realm})
 		require.ErrorContains(t, err, "Config.Verifier is required: write")
 		require.ErrorContains(t, err, "Config.Realm is")
+		for _, v := range []bearer.Verifier{(*jwtverify.Verifier)(nil), verifierFunc(nil)} {
+			_, err := httpauth.New(httpauth.Config{Verifier: v})
+			require.ErrorContains(t, err, "Config.Verifier is required")
+		}
+		_, verifier := setup(t)
+		require.Panics(t, func() { newAuth(t, httpauth.Config{Verifier: verifier}).Handler(nil) })
 	}
 }
