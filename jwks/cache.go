@@ -44,6 +44,8 @@ type Cache struct {
 	uri      string               // where keys were last fetched from
 	failures int                  // of the timer's fetches, in a row
 	next     time.Time            // the timer's next fetch
+	timer    *time.Timer          // that makes it; nil until the first fetch has ended
+	ageing   *time.Timer          // that looks how old the set at hand has become
 	hold     time.Time            // no fetch for an unknown kid before: the server asked for that
 	warned   staleness
 	changed  chan struct{} // closed, and replaced, when a fetch ends
@@ -84,10 +86,7 @@ func New(c Config) (*Cache, error) {
 	}
 	cache.snap.Store(&snapshot{})
 	cache.ctx, cache.cancel = context.WithCancel(context.Background())
-	cache.work.Add(1)
-	// Begun here and not in the goroutine: whoever calls Key right after New
-	// finds a fetch to wait for.
-	go cache.refresh(cache.turn())
+	cache.turn() // so whoever calls Key right after New finds a fetch to wait for
 	return cache, nil
 }
 
@@ -252,6 +251,11 @@ func (c *Cache) Close() error {
 	c.mu.Lock()
 	c.closed, c.next = true, time.Time{}
 	c.snap.Store(&snapshot{})
+	for _, timer := range []*time.Timer{c.timer, c.ageing} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
 	c.mu.Unlock()
 	c.cancel()
 	c.work.Wait()

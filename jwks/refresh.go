@@ -125,9 +125,10 @@ func (c *Cache) finish(got fetched, err error) {
 	c.status.Fetches++
 	if err != nil {
 		logs = c.failLocked(now, wanted, err)
-		return
+	} else {
+		logs = c.succeedLocked(now, got)
 	}
-	logs = c.succeedLocked(now, got)
+	after(&c.timer, c.next.Sub(now), c.turn)
 }
 
 func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
@@ -136,6 +137,7 @@ func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
 	c.snap.Store(&snapshot{set: got.set, fetched: now})
 	c.uri, c.failures, c.hold, c.warned = got.uri, 0, time.Time{}, fresh
 	c.next = now.Add(schedule.Refresh(c.config.Refresh, got.freshness, rand.Float64()))
+	after(&c.ageing, c.config.MaxStale/2, c.grow)
 	if c.status.LastError != "" || old == nil {
 		c.status.LastError = ""
 		logs = append(logs, func() { c.log(slog.LevelInfo, "jwks: keys fetched", "url", got.uri, "keys", len(got.set.keys)) })
@@ -156,25 +158,7 @@ func (c *Cache) failLocked(now time.Time, wanted bool, err error) (logs []func()
 	}
 	c.status.Failures++
 	c.status.LastError, c.status.LastErrorAt = text, now
-
-	s := c.snap.Load()
-	age, state := now.Sub(s.fetched), fresh
-	switch {
-	case s.set == nil:
-	case age >= c.config.MaxStale:
-		state = tooStale
-	case age >= c.config.MaxStale/2:
-		state = halfStale
-	}
-	if state > c.warned {
-		c.warned = state
-		text := "jwks: keys have reached half of MaxStale; tokens will be refused when they reach it"
-		if state == tooStale {
-			text = "jwks: keys are older than MaxStale; every token is refused until a fetch succeeds"
-		}
-		logs = append(logs, func() { c.log(slog.LevelError, text, "age", age.Round(time.Second)) })
-	}
-	return logs
+	return append(logs, c.complainLocked(now))
 }
 
 func (c *Cache) log(level slog.Level, text string, args ...any) {
@@ -184,45 +168,53 @@ func (c *Cache) log(level slog.Level, text string, args ...any) {
 	c.config.Logger.Log(context.Background(), level, text, args...)
 }
 
-// refresh is the timer. It is independent of any traffic.
-func (c *Cache) refresh(ended <-chan struct{}) {
-	defer c.work.Done()
-	for {
-		select {
-		case <-ended:
-		case <-c.ctx.Done():
-			return
-		}
-		// A fetch for an unknown kid may have moved the next one meanwhile.
-		for wait := c.untilNext(); wait > 0; wait = c.untilNext() {
-			select {
-			case <-time.After(wait):
-			case <-c.ctx.Done():
-				return
-			}
-		}
-		if ended = c.turn(); ended == nil {
-			return
-		}
+// turn is what the timer does, whatever the traffic.
+func (c *Cache) turn() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.startLocked(true)
+}
+
+// after makes or sets a timer.
+func after(timer **time.Timer, wait time.Duration, f func()) {
+	if *timer == nil {
+		*timer = time.AfterFunc(wait, f)
+	} else {
+		(*timer).Reset(wait)
 	}
 }
 
-// turn is the timer's way to start. It waits for finish and not for singleflight,
-// which never answers if a RoundTripper ends its goroutine. Nil: the Cache is
-// closed.
-func (c *Cache) turn() <-chan struct{} {
+// grow is what the second timer does: it looks how old the set has become.
+func (c *Cache) grow() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.startLocked(true) == nil {
-		return nil
-	}
-	return c.changed
+	log := c.complainLocked(time.Now())
+	c.mu.Unlock()
+	log()
 }
 
-func (c *Cache) untilNext() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Until(c.next)
+// complainLocked says loudly that a set grows old while refreshes fail, once at
+// half of MaxStale and once when it is reached.
+func (c *Cache) complainLocked(now time.Time) (log func()) {
+	s := c.snap.Load()
+	if c.closed || s.set == nil {
+		return func() {}
+	}
+	age, text := now.Sub(s.fetched), ""
+	switch {
+	case age >= c.config.MaxStale:
+		if c.warned < tooStale {
+			c.warned, text = tooStale, "jwks: keys are older than MaxStale; every token is refused until a fetch succeeds"
+		}
+	case age >= c.config.MaxStale/2 && c.status.LastError != "":
+		if c.warned < halfStale {
+			c.warned, text = halfStale, "jwks: keys have reached half of MaxStale; tokens will be refused when they reach it"
+		}
+		after(&c.ageing, c.config.MaxStale-age, c.grow)
+	}
+	if text == "" {
+		return func() {}
+	}
+	return func() { c.log(slog.LevelError, text, "age", age.Round(time.Second)) }
 }
 
 // Ready waits until there is a set to decide by: at start-up, and again after
