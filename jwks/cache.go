@@ -1,8 +1,10 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,22 +36,27 @@ type Cache struct {
 
 	waiting atomic.Int32
 
-	mu       sync.Mutex // guards what follows; never held during a fetch
-	closed   bool
-	inFlight bool
-	began    time.Time // when the fetch under way did
-	wanted   bool      // by the timer: the outcome of the fetch under way counts for its schedule
-	bucket   schedule.Bucket
-	absent   map[uint64]time.Time // hashed (kid, alg) that a fetch did not bring → until when that holds
-	uri      string               // where keys were last fetched from
-	failures int                  // of the timer's fetches, in a row
-	next     time.Time            // the timer's next fetch
-	timer    *time.Timer          // that makes it; nil until the first fetch has ended
-	ageing   *time.Timer          // that looks how old the set at hand has become
-	hold     time.Time            // no fetch for an unknown kid before: the server asked for that
-	warned   staleness
-	changed  chan struct{} // closed, and replaced, when a fetch ends
-	status   Status
+	mu        sync.Mutex // guards what follows; never held during a fetch
+	closed    bool
+	inFlight  bool
+	began     time.Time // when the fetch under way did
+	wanted    bool      // by the timer: the outcome of the fetch under way counts for its schedule
+	bucket    schedule.Bucket
+	absent    map[uint64]time.Time // hashed (kid, alg) that a fetch did not bring → until when that holds
+	uri       string               // where keys were last fetched from
+	reach     fetch.Reach          // that uri must not leave; zero: it is the operator's own
+	full      *Set                 // the set at hand, denied keys and all
+	known     fetch.Validators     // of that set
+	freshness time.Duration        // of that set
+	denied    map[string]bool      // kids and thumbprints
+	failures  int                  // of the timer's fetches, in a row
+	next      time.Time            // the timer's next fetch
+	timer     *time.Timer          // that makes it; nil until the first fetch has ended
+	ageing    *time.Timer          // that looks how old the set at hand has become
+	hold      time.Time            // no fetch for an unknown kid before: the server asked for that
+	warned    staleness
+	changed   chan struct{} // closed, and replaced, when a fetch ends
+	status    Status
 }
 
 // snapshot is immutable. The set is nil until a first fetch succeeded and again
@@ -82,9 +89,19 @@ func New(c Config) (*Cache, error) {
 	}
 	cache := &Cache{
 		config: c, client: client, uri: c.URL, seed: maphash.MakeSeed(),
-		absent: map[uint64]time.Time{}, changed: make(chan struct{}),
+		absent: map[uint64]time.Time{}, denied: map[string]bool{}, changed: make(chan struct{}),
 	}
 	cache.snap.Store(&snapshot{})
+	if len(c.Snapshot) > 0 {
+		if err := cache.restore(c.Snapshot); err != nil {
+			// Not a fault: a service must start without it too.
+			cache.log(slog.LevelWarn, "jwks: the snapshot is not used", "error", printable(err.Error()))
+		}
+		cache.config.Snapshot = nil
+	}
+	if client.Proxied(cmp.Or(c.Issuer, c.URL)) {
+		cache.log(slog.LevelInfo, "jwks: keys are fetched through a proxy, which resolves names: where they lead is not checked")
+	}
 	cache.ctx, cache.cancel = context.WithCancel(context.Background())
 	cache.turn() // so whoever calls Key right after New finds a fetch to wait for
 	return cache, nil
@@ -100,7 +117,7 @@ func (c *Cache) Key(ctx context.Context, kid, alg string) (*Key, error) {
 		return nil, &unavailable{detail: "the Cache is nil"}
 	}
 	if k := c.usable().find(kid, alg); k != nil {
-		return k, nil
+		return k.allowed()
 	}
 	return c.seek(ctx, kid, alg)
 }
@@ -134,7 +151,7 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 		if fetched == nil {
 			// Another caller's fetch may have ended since Key looked.
 			if k := c.usable().find(kid, alg); k != nil {
-				return k, nil
+				return k.allowed()
 			}
 			return nil, c.verdict(arrived)
 		}
@@ -143,7 +160,7 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 			return nil, err
 		}
 		if k := c.usable().find(kid, alg); k != nil {
-			return k, nil
+			return k.allowed()
 		}
 	}
 	c.remember(sought, arrived)

@@ -52,6 +52,14 @@ type Config struct {
 	// 24 hours. It is at least Refresh.
 	MaxStale time.Duration
 
+	// Snapshot is what [Cache.Snapshot] returned in an earlier process, so that a
+	// service can start during an outage of its issuer. It is checked as an answer
+	// of the issuer's is, its age counts against MaxStale, and keys are fetched all
+	// the same. One of another issuer or URL, too old, or damaged is logged and not
+	// used. Whoever can write to it can sign tokens: keep it as you keep the
+	// Config. Nil: none.
+	Snapshot []byte
+
 	// Logger is told of changes of state only. Nil: slog.Default().
 	Logger *slog.Logger
 }

@@ -13,17 +13,18 @@ import (
 
 // discover asks an issuer's metadata for its jwks_uri. Both places where the
 // standards put the document are tried, and the first that holds one of this
-// very issuer counts.
-func discover(ctx context.Context, client *fetch.Client, issuer string) (string, error) {
+// very issuer counts. The reach is that of the connection it came by, which the
+// jwks_uri must not leave.
+func discover(ctx context.Context, client *fetch.Client, issuer string) (uri string, reach fetch.Reach, err error) {
 	var faults []error
 	for _, place := range wellKnown(issuer) {
-		uri, err := metadata(ctx, client, issuer, place)
+		uri, reach, err := metadata(ctx, client, issuer, place)
 		if err == nil {
-			return uri, nil
+			return uri, reach, nil
 		}
 		faults = append(faults, fmt.Errorf("metadata at %s: %w", place, err))
 	}
-	return "", errors.Join(faults...)
+	return "", 0, errors.Join(faults...)
 }
 
 // wellKnown lists where an issuer's metadata may be. OpenID Connect Discovery
@@ -37,12 +38,13 @@ func wellKnown(issuer string) []string {
 	return places
 }
 
-func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (string, error) {
-	res, err := client.Get(ctx, place)
+func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (string, fetch.Reach, error) {
+	res, err := client.Get(ctx, fetch.Request{URL: place})
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return readMetadata(res.Body, client, issuer)
+	uri, err := readMetadata(res.Body, client, issuer)
+	return uri, res.Reach, err
 }
 
 // readMetadata takes the jwks_uri out of a document that is the issuer's own.

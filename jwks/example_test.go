@@ -26,8 +26,10 @@ func ExampleNew() {
 	if err := keys.Ready(ctx); err != nil {
 		panic(err)
 	}
-	fmt.Println(keys.Status().Keys)
-	// Output: [{key-1 ES256 EC P-256}]
+	for _, key := range keys.Status().Keys {
+		fmt.Println(key.KeyID, key.Algorithm, key.Type)
+	}
+	// Output: key-1 ES256 EC P-256
 }
 
 // Keys that never change, such as ones shipped with a program.

@@ -103,7 +103,13 @@ func TestStatusTellsAnOperatorWhatThereIs(t *testing.T) {
 		cache := i.ready(t)
 		s := cache.Status()
 		require.Equal(t, keysURL, s.URL)
-		require.Equal(t, []jwks.KeyStatus{{"a", "EdDSA", "OKP Ed25519"}, {"r", "", "RSA"}, {"", "", "EC P-384"}}, s.Keys)
+		var keys [][3]string
+		for _, k := range s.Keys {
+			keys = append(keys, [3]string{k.KeyID, k.Algorithm, k.Type})
+			require.Len(t, k.Thumbprint, 43)
+			require.False(t, k.Denied)
+		}
+		require.Equal(t, [][3]string{{"a", "EdDSA", "OKP Ed25519"}, {"r", "", "RSA"}, {"", "", "EC P-384"}}, keys)
 		require.Equal(t, []jwks.RefusedKey{{3, "hs", "a symmetric key, which no published set may hold"}}, s.Refused)
 		require.Equal(t, began, s.Fetched)
 		require.True(t, s.NextRefresh.After(began.Add(8*time.Minute-1)) && s.NextRefresh.Before(began.Add(10*time.Minute+1)))

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,8 +61,10 @@ func (c *Cache) fetch() (err error) {
 
 // fetched is what one good fetch brings.
 type fetched struct {
-	set       *Set
+	set       *Set // nil: the one at hand still holds
 	uri       string
+	reach     fetch.Reach
+	known     fetch.Validators
 	freshness time.Duration // as schedule.Freshness
 }
 
@@ -70,35 +73,38 @@ type fetched struct {
 // fails the old one is tried all the same.
 func (c *Cache) load(ctx context.Context) (fetched, error) {
 	c.mu.Lock()
-	uri, failing := c.uri, c.status.LastError != ""
+	ask := fetch.Request{URL: c.uri, Within: c.reach, Known: c.known}
+	failing := c.status.LastError != ""
 	c.mu.Unlock()
 	var lost error
-	if c.config.Issuer != "" && (uri == "" || failing) {
+	if c.config.Issuer != "" && (ask.URL == "" || failing) {
 		limit := maxFetch
-		if uri != "" {
+		if ask.URL != "" {
 			limit -= fetch.Timeout // metadata that hangs must not cost the keys
 		}
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		found, err := discover(ctx, c.client, c.config.Issuer)
+		uri, reach, err := discover(ctx, c.client, c.config.Issuer)
 		switch {
+		case err == nil && uri == ask.URL:
+			ask.Within = reach
 		case err == nil:
-			uri = found
-		case uri == "":
+			ask = fetch.Request{URL: uri, Within: reach}
+		case ask.URL == "":
 			return fetched{}, err
 		default:
 			lost = err
 		}
 	}
-	res, err := c.client.Get(ctx, uri)
-	if err != nil {
-		return fetched{}, errors.Join(fmt.Errorf("keys at %s: %w", uri, err), lost)
+	var set *Set
+	res, err := c.client.Get(ctx, ask)
+	if err == nil && !res.NotModified {
+		set, err = parse(res.Body)
 	}
-	set, err := parse(res.Body)
 	if err != nil {
-		return fetched{}, errors.Join(fmt.Errorf("keys at %s: %w", uri, err), lost)
+		return fetched{}, errors.Join(fmt.Errorf("keys at %s: %w", ask.URL, err), lost)
 	}
-	return fetched{set, uri, schedule.Freshness(res.Header, time.Now())}, nil
+	return fetched{set, ask.URL, ask.Within, res.Validators, schedule.Freshness(res.Header, time.Now())}, nil
 }
 
 // finish puts the outcome of a fetch in place.
@@ -132,10 +138,20 @@ func (c *Cache) finish(got fetched, err error) {
 }
 
 func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
-	old := c.snap.Load().set
-	got.set.reuse(old)
-	c.snap.Store(&snapshot{set: got.set, fetched: now})
-	c.uri, c.failures, c.hold, c.warned = got.uri, 0, time.Time{}, fresh
+	old := c.full
+	if got.set == nil { // RFC 9111 §4.3.4: what the server does not say anew still holds
+		got.set = old
+		got.known = cmp.Or(got.known, c.known)
+		if got.freshness < 0 {
+			got.freshness = c.freshness
+		}
+	} else {
+		got.set.reuse(old)
+	}
+	c.full, c.freshness = got.set, got.freshness
+	c.snap.Store(&snapshot{set: got.set.without(c.denied), fetched: now})
+	c.uri, c.reach, c.known = got.uri, got.reach, got.known
+	c.failures, c.hold, c.warned = 0, time.Time{}, fresh
 	c.next = now.Add(schedule.Refresh(c.config.Refresh, got.freshness, rand.Float64()))
 	after(&c.ageing, c.config.MaxStale/2, c.grow)
 	if c.status.LastError != "" || old == nil {

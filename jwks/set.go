@@ -3,8 +3,10 @@ package jwks
 import (
 	"context"
 	"crypto"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/bearerguard/bearerguard/internal/fetch"
@@ -281,6 +283,43 @@ func (s *Set) reuse(old *Set) {
 			s.byAlg[alg] = old
 		}
 	}
+}
+
+// deniedKey stands where a key is that an operator denied: found, so that
+// nobody goes looking for it, and of no use.
+var deniedKey = &Key{}
+
+// allowed is the answer for a key that was found.
+func (k *Key) allowed() (*Key, error) {
+	if k == deniedKey {
+		return nil, ErrKeyNotFound
+	}
+	return k, nil
+}
+
+// without is the set with the denied keys, by kid or thumbprint, marked.
+func (s *Set) without(denied map[string]bool) *Set {
+	gone := func(k *Key) bool { return k != nil && (denied[k.id] || denied[k.thumbprint()]) }
+	if !slices.ContainsFunc(s.keys, gone) {
+		return s
+	}
+	marked := &Set{keys: s.keys, refused: s.refused, byID: maps.Clone(s.byID), byAlg: maps.Clone(s.byAlg)}
+	for at, k := range marked.byID {
+		if gone(k) {
+			marked.byID[at] = deniedKey
+		}
+	}
+	for alg, k := range marked.byAlg {
+		if gone(k) {
+			marked.byAlg[alg] = deniedKey
+		}
+	}
+	return marked
+}
+
+func (k *Key) thumbprint() string {
+	sum := k.key.Thumbprint()
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 func (s *Set) usable() bool {

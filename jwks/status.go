@@ -16,6 +16,8 @@ type Status struct {
 
 	Fetched     time.Time // when the set at hand came; zero if there is none
 	NextRefresh time.Time // when the timer will fetch again
+	HalfStale   bool      // the set at hand is older than half of MaxStale
+	TooStale    bool      // and older than MaxStale: every token is refused
 
 	LastError   string    // of the last fetch; "" if it succeeded
 	LastErrorAt time.Time // of the last fetch that failed, since the start
@@ -30,6 +32,9 @@ type KeyStatus struct {
 	KeyID     string // "" if it has none; the issuer's words, up to 512 bytes
 	Algorithm string // "" if it serves every algorithm that fits its type
 	Type      string // type and curve, such as "RSA" and "EC P-256"
+
+	Thumbprint string // SHA-256, in base64url (RFC 7638)
+	Denied     bool   // by Cache.Deny
 }
 
 // Status describes the Cache at this moment.
@@ -41,10 +46,16 @@ func (c *Cache) Status() Status {
 	defer c.mu.Unlock()
 	status, snap := c.status, c.snap.Load()
 	status.URL, status.NextRefresh, status.Fetched = c.uri, c.next, snap.fetched
+	age := time.Since(snap.fetched)
+	status.HalfStale = snap.set != nil && age >= c.config.MaxStale/2
+	status.TooStale = snap.set != nil && age >= c.config.MaxStale
 	if snap.set != nil {
 		status.Refused = slices.Clone(snap.set.refused)
 		for _, k := range snap.set.keys {
-			status.Keys = append(status.Keys, KeyStatus{k.id, k.alg, k.key.Type()})
+			print := k.thumbprint()
+			status.Keys = append(status.Keys, KeyStatus{
+				KeyID: k.id, Algorithm: k.alg, Type: k.key.Type(), Thumbprint: print, Denied: c.denied[k.id] || c.denied[print],
+			})
 		}
 	}
 	return status

@@ -218,7 +218,7 @@ func (c *Config) faults() (faults []error) {
 		if v := reflect.ValueOf(c.Keys); (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 			fault("Keys is a nil %T: check the error of what made it", c.Keys)
 		}
-		if c.JWKS != (jwks.Config{}) {
+		if !reflect.ValueOf(c.JWKS).IsZero() {
 			fault("JWKS is set beside Keys, which is used instead: remove one of them")
 		}
 	} else if c.JWKS.Issuer != "" && c.JWKS.Issuer != c.Issuer {

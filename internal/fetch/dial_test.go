@@ -35,8 +35,8 @@ func TestANameLeadsToNoLinkLocalAndNoMetadataAddress(t *testing.T) {
 		"[::ffff:0.0.0.0]:80",
 		"no address",
 	} {
-		require.Error(t, control("issuer.example")("tcp", address, nil), address)
-		require.Error(t, control("localhost")("tcp", address, nil), address)
+		require.Error(t, control("issuer.example", 0)("tcp", address, nil), address)
+		require.Error(t, control("localhost", 0)("tcp", address, nil), address)
 	}
 	for _, address := range []string{
 		"192.0.2.1:443",
@@ -50,16 +50,16 @@ func TestANameLeadsToNoLinkLocalAndNoMetadataAddress(t *testing.T) {
 		"[fd00::1]:443",
 		"[::ffff:192.0.2.1]:443",
 	} {
-		require.NoError(t, control("issuer.example")("tcp", address, nil), address)
-		require.Error(t, control("localhost")("tcp", address, nil), "localhost is loopback only: %s", address)
+		require.NoError(t, control("issuer.example", 0)("tcp", address, nil), address)
+		require.Error(t, control("localhost", 0)("tcp", address, nil), "localhost is loopback only: %s", address)
 	}
 	for _, address := range []string{"127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"} {
-		require.NoError(t, control("issuer.example")("tcp", address, nil), address)
-		require.NoError(t, control("localhost")("tcp", address, nil), address)
+		require.NoError(t, control("issuer.example", 0)("tcp", address, nil), address)
+		require.NoError(t, control("localhost", 0)("tcp", address, nil), address)
 	}
-	require.Nil(t, control("169.254.169.254"), "an address in a Config is the operator's choice")
-	require.Nil(t, control("fe80::1%eth0"), "an address in a Config is the operator's choice")
-	require.NotNil(t, control("2852039166"), "what only a resolver takes for an address is a name")
+	require.Nil(t, control("169.254.169.254", 0), "an address in a Config is the operator's choice")
+	require.Nil(t, control("fe80::1%eth0", 0), "an address in a Config is the operator's choice")
+	require.NotNil(t, control("2852039166", 0), "what only a resolver takes for an address is a name")
 }
 
 // The check is worth nothing unless it is made on the address that the name
@@ -68,7 +68,7 @@ func TestTheAddressIsCheckedAfterTheNameWasResolved(t *testing.T) {
 	resolveTo(t, [4]byte{169, 254, 169, 254})
 	c := New(Options{InsecureHTTP: true})
 	defer c.Close()
-	_, err := c.Get(t.Context(), "http://rebound.example/")
+	_, err := c.Get(t.Context(), Request{URL: "http://rebound.example/"})
 	require.ErrorIs(t, err, errForbidden)
 
 	resolveTo(t, [4]byte{127, 0, 0, 1})
@@ -76,7 +76,7 @@ func TestTheAddressIsCheckedAfterTheNameWasResolved(t *testing.T) {
 	defer s.Close()
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(s.URL, "http://"))
 	require.NoError(t, err)
-	_, err = c.Get(t.Context(), "http://rebound.example:"+port)
+	_, err = c.Get(t.Context(), Request{URL: "http://rebound.example:" + port})
 	require.NoError(t, err, "the same name is fine where it leads to another address")
 }
 

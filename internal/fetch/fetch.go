@@ -8,11 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
-	"syscall"
 	"time"
 
 	"github.com/bearerguard/bearerguard/internal/schedule"
@@ -63,9 +62,10 @@ func New(o Options) *Client {
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    Timeout,
 		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    1,
-		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeaderBytes,
+		// Minutes lie between fetches: an idle connection would only cost memory,
+		// and hide where a name leads by now.
+		DisableKeepAlives: true,
 	}
 	c.http.Transport = c.own
 	return c
@@ -174,24 +174,49 @@ func RetryAfter(err error) (longest time.Duration) {
 	return longest
 }
 
-// Response is an answer with status 200.
+// Validators are what an answer can be asked about again (RFC 9110 §8.8).
+type Validators struct{ ETag, LastModified string }
+
+// Request says what to fetch.
+type Request struct {
+	URL    string
+	Known  Validators // of the answer at hand; zero: none is
+	Within Reach      // where the connection may lead; zero: see New
+}
+
+// Response is an answer with status 200, or 304 to a Request with validators.
 type Response struct {
-	Body   []byte
-	Header http.Header
+	NotModified bool
+	Body        []byte
+	Header      http.Header
+	Validators  Validators
+	Reach       Reach // of the connection; zero where a proxy or the caller's transport made it
 }
 
 // Get fetches one document.
-func (c *Client) Get(ctx context.Context, rawURL string) (*Response, error) {
+func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	if err := c.CheckURL(rawURL); err != nil {
+	if err := c.CheckURL(r.URL); err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	response := new(Response)
+	ctx = context.WithValue(ctx, withinKey{}, r.Within)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { response.Reach = reachOf(info.Conn.RemoteAddr()) },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
 	if err != nil {
 		return nil, errors.New("it is not a URL")
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	conditional := r.Known != Validators{}
+	if r.Known.ETag != "" {
+		req.Header.Set("If-None-Match", r.Known.ETag)
+	}
+	if r.Known.LastModified != "" {
+		req.Header.Set("If-Modified-Since", r.Known.LastModified)
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		// A url.Error quotes where the server redirects to, credentials and all.
@@ -201,6 +226,15 @@ func (c *Client) Get(ctx context.Context, rawURL string) (*Response, error) {
 		return nil, err
 	}
 	defer res.Body.Close()
+	if c.own == nil || c.proxied(req) {
+		response.Reach = 0
+	}
+	response.Header = res.Header
+	response.Validators = Validators{validator(res.Header, "ETag"), validator(res.Header, "Last-Modified")}
+	if conditional && res.StatusCode == http.StatusNotModified {
+		response.NotModified = true
+		return response, nil
+	}
 	if res.StatusCode != http.StatusOK {
 		status := &StatusError{Status: res.StatusCode}
 		if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
@@ -215,57 +249,15 @@ func (c *Client) Get(ctx context.Context, rawURL string) (*Response, error) {
 	if len(body) > MaxBody {
 		return nil, fmt.Errorf("its body is larger than %d KiB", MaxBody>>10)
 	}
-	return &Response{Body: body, Header: res.Header}, nil
+	response.Body = body
+	return response, nil
 }
 
-// dial connects where a name may lead.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
+// validator reads a field that is to be sent back as it came; one too long for
+// that is none.
+func validator(h http.Header, name string) string {
+	if value := h.Get(name); len(value) <= 256 {
+		return value
 	}
-	d := net.Dialer{Timeout: Timeout, Control: control(host)}
-	return d.DialContext(ctx, network, address)
-}
-
-// control makes the check on the address about to be connected to, after the
-// name was resolved: checking the name first and connecting later is what DNS
-// rebinding lives on. An address that the operator wrote out is theirs to
-// choose, and needs no check.
-func control(host string) func(network, resolved string, _ syscall.RawConn) error {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil
-	}
-	return func(_, resolved string, _ syscall.RawConn) error {
-		ap, err := netip.ParseAddrPort(resolved)
-		if err != nil {
-			return err
-		}
-		addr := ap.Addr().Unmap()
-		if forbidden(addr) || host == "localhost" && !addr.IsLoopback() {
-			return errForbidden
-		}
-		return nil
-	}
-}
-
-var errForbidden = errors.New("it leads to an address that neither names nor documents may lead to")
-
-// Cloud providers hand out credentials on these addresses and on link-local
-// ones.
-var metadata = []netip.Prefix{
-	netip.MustParsePrefix("fd00:ec2::/32"),      // AWS
-	netip.MustParsePrefix("fd20:ce::254/128"),   // Google Cloud
-	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba Cloud
-	netip.MustParsePrefix("168.63.129.16/32"),   // Azure
-}
-
-func forbidden(a netip.Addr) bool {
-	a = a.WithZone("")
-	for _, m := range metadata {
-		if m.Contains(a) {
-			return true
-		}
-	}
-	return a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	return ""
 }

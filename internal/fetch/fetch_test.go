@@ -76,12 +76,12 @@ func TestABodyMayBe256KiBAndNotAByteMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			size := fetch.MaxBody
 			at := serve(t, func(w http.ResponseWriter, _ *http.Request) { send(w, size) })
-			res, err := c.Get(t.Context(), at)
+			res, err := c.Get(t.Context(), fetch.Request{URL: at})
 			require.NoError(t, err)
 			require.Len(t, res.Body, fetch.MaxBody)
 
 			size++
-			_, err = c.Get(t.Context(), at)
+			_, err = c.Get(t.Context(), fetch.Request{URL: at})
 			require.ErrorContains(t, err, "larger than 256 KiB")
 		})
 	}
@@ -96,7 +96,7 @@ func TestADecompressionBombCostsNoMemory(t *testing.T) {
 	})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := client(t, fetch.Options{}).Get(t.Context(), at)
+	_, err := client(t, fetch.Options{}).Get(t.Context(), fetch.Request{URL: at})
 	runtime.ReadMemStats(&after)
 	require.ErrorContains(t, err, "larger than")
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(size/4))
@@ -107,7 +107,7 @@ func TestABodyCutShortIsAnError(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, `{"keys":[]}`)
 	})
-	_, err := client(t, fetch.Options{}).Get(t.Context(), at)
+	_, err := client(t, fetch.Options{}).Get(t.Context(), fetch.Request{URL: at})
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
@@ -160,7 +160,7 @@ func TestAnExchangeEndsAfterFiveSecondsWhateverTheServerDoes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := piped(t, peer)
 				began := time.Now()
-				_, err := c.Get(t.Context(), "http://127.0.0.1/")
+				_, err := c.Get(t.Context(), fetch.Request{URL: "http://127.0.0.1/"})
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				require.Equal(t, fetch.Timeout, time.Since(began))
 				require.Equal(t, 5*time.Second, fetch.Timeout)
@@ -168,7 +168,7 @@ func TestAnExchangeEndsAfterFiveSecondsWhateverTheServerDoes(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, cancel)
 				began = time.Now()
-				_, err = c.Get(ctx, "http://127.0.0.1/")
+				_, err = c.Get(ctx, fetch.Request{URL: "http://127.0.0.1/"})
 				require.ErrorIs(t, err, context.Canceled)
 				require.Equal(t, time.Second, time.Since(began))
 			})
@@ -212,7 +212,7 @@ func TestRedirectsStayWithinTheOrigin(t *testing.T) {
 		"ftp://" + host + "/":             "another origin",
 	} {
 		t.Run(to, func(t *testing.T) {
-			res, err := client(t, fetch.Options{}).Get(t.Context(), self+"/?to="+url.QueryEscape(to))
+			res, err := client(t, fetch.Options{}).Get(t.Context(), fetch.Request{URL: self + "/?to=" + url.QueryEscape(to)})
 			if fault == "" {
 				require.NoError(t, err)
 				require.Equal(t, "arrived", string(res.Body))
@@ -230,7 +230,7 @@ func TestARedirectNeverLeavesTLS(t *testing.T) {
 	plain := serve(t, func(http.ResponseWriter, *http.Request) { strayed.Add(1) })
 	s := httptest.NewTLSServer(http.RedirectHandler(plain, http.StatusFound))
 	t.Cleanup(s.Close)
-	_, err := client(t, fetch.Options{TLS: trust(s)}).Get(t.Context(), s.URL)
+	_, err := client(t, fetch.Options{TLS: trust(s)}).Get(t.Context(), fetch.Request{URL: s.URL})
 	require.ErrorContains(t, err, "another origin")
 	require.Zero(t, strayed.Load())
 }
@@ -253,7 +253,7 @@ func TestNoCookieAndNoCredentialIsEverSent(t *testing.T) {
 	for _, o := range []fetch.Options{{}, {HTTP: &http.Client{Jar: jar}}} {
 		c := client(t, o)
 		for range 2 {
-			_, err := c.Get(t.Context(), at+"/")
+			_, err := c.Get(t.Context(), fetch.Request{URL: at + "/"})
 			require.NoError(t, err)
 		}
 	}
@@ -278,15 +278,15 @@ func TestOfACallersClientOnlyTheTransportIsUsed(t *testing.T) {
 		Timeout:       time.Nanosecond,
 	}
 	c := client(t, fetch.Options{HTTP: theirs})
-	_, err := c.Get(t.Context(), at)
+	_, err := c.Get(t.Context(), fetch.Request{URL: at})
 	require.NoError(t, err, "their Timeout does not count")
-	_, err = c.Get(t.Context(), at+"/away")
+	_, err = c.Get(t.Context(), fetch.Request{URL: at + "/away"})
 	require.ErrorContains(t, err, "another origin", "nor does their CheckRedirect")
 	require.Equal(t, 2, trips)
 	require.NoError(t, theirs.CheckRedirect(nil, nil), "their client is as it was")
 
 	c = client(t, fetch.Options{HTTP: &http.Client{}})
-	_, err = c.Get(t.Context(), at)
+	_, err = c.Get(t.Context(), fetch.Request{URL: at})
 	require.NoError(t, err, "a nil Transport is http.DefaultTransport, as in net/http")
 }
 
@@ -340,7 +340,7 @@ func TestOnlyHTTPSIsFetchedAndPlainHTTPFromLoopback(t *testing.T) {
 			continue
 		}
 		require.ErrorContains(t, insecure.CheckURL(raw), fault, raw)
-		_, err = strict.Get(t.Context(), raw)
+		_, err = strict.Get(t.Context(), fetch.Request{URL: raw})
 		require.ErrorContains(t, err, fault, "Get checks too")
 	}
 }
@@ -389,22 +389,22 @@ func serveTLS(t *testing.T, config *tls.Config) *httptest.Server {
 
 func TestTLSIsAtLeast12AndItsCertificateIsChecked(t *testing.T) {
 	modern := serveTLS(t, &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12})
-	_, err := client(t, fetch.Options{TLS: trust(modern)}).Get(t.Context(), modern.URL)
+	_, err := client(t, fetch.Options{TLS: trust(modern)}).Get(t.Context(), fetch.Request{URL: modern.URL})
 	require.NoError(t, err)
 
 	var unknown *tls.CertificateVerificationError
-	_, err = client(t, fetch.Options{}).Get(t.Context(), modern.URL)
+	_, err = client(t, fetch.Options{}).Get(t.Context(), fetch.Request{URL: modern.URL})
 	require.ErrorAs(t, err, &unknown, "the system's roots do not know it")
 
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(modern.URL, "https://"))
 	require.NoError(t, err)
-	_, err = client(t, fetch.Options{TLS: trust(modern)}).Get(t.Context(), "https://localhost:"+port)
+	_, err = client(t, fetch.Options{TLS: trust(modern)}).Get(t.Context(), fetch.Request{URL: "https://localhost:" + port})
 	require.ErrorAs(t, err, &unknown, "it is for another name")
 
 	old := serveTLS(t, &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
 	config := trust(old)
 	config.MinVersion = tls.VersionTLS10
-	_, err = client(t, fetch.Options{TLS: config}).Get(t.Context(), old.URL)
+	_, err = client(t, fetch.Options{TLS: config}).Get(t.Context(), fetch.Request{URL: old.URL})
 	require.ErrorContains(t, err, "protocol version")
 	require.EqualValues(t, tls.VersionTLS10, config.MinVersion, "the caller's configuration is left alone")
 }
@@ -413,10 +413,10 @@ func TestHugeHeadersAreRefused(t *testing.T) {
 	size := 32 << 10
 	at := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", size)) })
 	c := client(t, fetch.Options{})
-	_, err := c.Get(t.Context(), at)
+	_, err := c.Get(t.Context(), fetch.Request{URL: at})
 	require.NoError(t, err)
 	size = 128 << 10
-	_, err = c.Get(t.Context(), at)
+	_, err = c.Get(t.Context(), fetch.Request{URL: at})
 	require.ErrorContains(t, err, "header")
 }
 
@@ -426,7 +426,7 @@ func TestEveryStatusBut200IsAnErrorThatNamesItAndNothingElse(t *testing.T) {
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "secret of the server")
 		})
-		_, err := client(t, fetch.Options{}).Get(t.Context(), at)
+		_, err := client(t, fetch.Options{}).Get(t.Context(), fetch.Request{URL: at})
 		var fault *fetch.StatusError
 		if status == 301 { // one without a Location is net/http's own error
 			require.Error(t, err)
@@ -456,7 +456,7 @@ func TestRetryAfterCountsWhereAServerIsBusy(t *testing.T) {
 			w.Header().Set("Retry-After", c.header)
 			w.WriteHeader(c.status)
 		})
-		_, err := client(t, fetch.Options{}).Get(t.Context(), at)
+		_, err := client(t, fetch.Options{}).Get(t.Context(), fetch.Request{URL: at})
 		require.Equal(t, c.want, fetch.RetryAfter(err), "%+v", c)
 	}
 }

@@ -82,6 +82,31 @@ func (k *Key) identify(raw any) error {
 	return nil
 }
 
+// JWK writes a public key as ParseJWK reads it; empty kid and alg are left out.
+func (k *Key) JWK(kid, alg string) ([]byte, error) {
+	var public any = k.ed25519
+	switch {
+	case k.rsa != nil:
+		public = k.rsa
+	case k.ecdsa != nil:
+		public = k.ecdsa
+	case k.kind == oct:
+		return nil, errors.New("a secret is not for writing down")
+	}
+	written, err := jwk.FromRaw(public)
+	if err != nil {
+		return nil, errors.New("the key cannot be written")
+	}
+	for name, value := range map[string]string{jwk.KeyIDKey: kid, jwk.AlgorithmKey: alg} {
+		if value != "" {
+			if err := written.Set(name, value); err != nil {
+				return nil, errors.New("the key cannot be written")
+			}
+		}
+	}
+	return json.Marshal(written)
+}
+
 func admit(public crypto.PublicKey) (*Key, error) {
 	switch p := public.(type) {
 	case *rsa.PublicKey:
