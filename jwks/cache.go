@@ -110,8 +110,9 @@ func New(c Config) (*Cache, error) {
 // Key finds the key for a token's kid and alg; an empty kid stands for a token
 // without one. A known key comes at once and whatever the context; for an
 // unknown one, and before there is any set, Key may wait for a fetch, 2 s at
-// most. The error is [ErrKeyNotFound] only if a set says so that was fetched
-// after the call or within the last Cooldown, and [ErrUnavailable] otherwise.
+// most. The error is [ErrKeyNotFound] only for a denied key, or if a set says so
+// that was fetched after the call or within the last Cooldown, and
+// [ErrUnavailable] otherwise.
 func (c *Cache) Key(ctx context.Context, kid, alg string) (*Key, error) {
 	if c == nil {
 		return nil, &unavailable{detail: "the Cache is nil"}
@@ -141,6 +142,9 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	}
 	if err := ctx.Err(); err != nil { // who is gone already causes no fetch
 		return nil, &unavailable{detail: "the caller's context has ended", cause: err}
+	}
+	if c.refuses(kid) {
+		return nil, ErrKeyNotFound
 	}
 	arrived := time.Now()
 	deadline := time.NewTimer(maxWait)

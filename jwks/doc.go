@@ -19,6 +19,23 @@
 //     never [ErrKeyNotFound].
 //   - A key is admitted by rules of its own; one bad entry never costs the rest
 //     of the set.
+//
+// # Starting cold
+//
+// There are three plain ways:
+//
+//   - Do not wait. New returns at once, and the first callers of Key wait for the
+//     first fetch, 2 s at most. While the issuer is down they get ErrUnavailable.
+//   - Wait with [Cache.Ready] before serving, or in the readiness probe.
+//   - Start from what an earlier process had: write [Cache.Snapshot] to a file
+//     now and then, and hand it to Config.Snapshot. Tokens verify at once, also
+//     while the issuer is down, as long as the snapshot is younger than MaxStale.
+//
+// # Emergencies
+//
+// [Cache.Refresh] fetches now, for a key that the issuer withdrew a moment ago.
+// [Cache.Deny] refuses a stolen key that the issuer still publishes, until
+// [Cache.Allow].
 package jwks
 
 import "errors"

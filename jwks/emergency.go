@@ -9,6 +9,14 @@ func (c *Cache) Deny(key string) { c.deny(key, true) }
 // Allow lifts a [Cache.Deny] of the same name.
 func (c *Cache) Allow(key string) { c.deny(key, false) }
 
+// refuses reports whether a kid is denied, for when its key is not there to be
+// marked: nobody needs to go looking for it.
+func (c *Cache) refuses(kid string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.denied[kid] && !c.closed
+}
+
 func (c *Cache) deny(key string, denied bool) {
 	if c == nil || c.ctx == nil || key == "" {
 		return

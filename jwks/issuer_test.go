@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -36,11 +37,16 @@ type issuer struct {
 
 	mu      sync.Mutex
 	answers map[string]http.HandlerFunc // by path
-	asked   map[string][]time.Time      // by path
+	asked   map[string][]request        // by path
+}
+
+type request struct {
+	at     time.Time
+	header http.Header
 }
 
 func newIssuer(t *testing.T) *issuer {
-	i := &issuer{answers: map[string]http.HandlerFunc{}, asked: map[string][]time.Time{}}
+	i := &issuer{answers: map[string]http.HandlerFunc{}, asked: map[string][]request{}}
 	l := &pipes{connections: make(chan net.Conn), closed: make(chan struct{})}
 	// What an https URL gets is the bare pipe: TLS is for other tests.
 	transport := &http.Transport{DialTLSContext: l.dial}
@@ -60,7 +66,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
 	i.mu.Lock()
 	answer := i.answers[path]
-	i.asked[path] = append(i.asked[path], time.Now())
+	i.asked[path] = append(i.asked[path], request{time.Now(), r.Header})
 	i.mu.Unlock()
 	if answer == nil {
 		answer = http.NotFound
@@ -82,7 +88,23 @@ func (i *issuer) publish(keys ...jwk) { i.serve("/keys", text(set(keys...))) }
 func (i *issuer) times(path string) []time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return append([]time.Time{}, i.asked[path]...)
+	times := []time.Time{}
+	for _, r := range i.asked[path] {
+		times = append(times, r.at)
+	}
+	return times
+}
+
+// condition is what the latest request for a path was conditional on: its
+// If-None-Match and its If-Modified-Since.
+func (i *issuer) condition(path string) [2]string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.asked[path]) == 0 {
+		return [2]string{"nobody asked", ""}
+	}
+	h := i.asked[path][len(i.asked[path])-1].header
+	return [2]string{strings.Join(h.Values("If-None-Match"), "|"), strings.Join(h.Values("If-Modified-Since"), "|")}
 }
 
 // fetches counts those of the key set.
@@ -167,6 +189,27 @@ func status(code int, header ...string) http.HandlerFunc {
 			w.Header().Set(header[n], header[n+1])
 		}
 		w.WriteHeader(code)
+	}
+}
+
+// validated is a good answer with validators, and 304 to whoever has them. More
+// header fields go with either.
+func validated(etag, modified, body string, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		for _, field := range [][2]string{{"ETag", etag}, {"Last-Modified", modified}} {
+			if field[1] != "" {
+				w.Header().Set(field[0], field[1])
+			}
+		}
+		for n := 0; n+1 < len(header); n += 2 {
+			w.Header().Set(header[n], header[n+1])
+		}
+		tag, since := r.Header.Get("If-None-Match"), r.Header.Get("If-Modified-Since")
+		if tag != "" && tag == etag || tag == "" && since != "" && since == modified {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		text(body)(w, r)
 	}
 }
 

@@ -76,6 +76,9 @@ func (c *Cache) load(ctx context.Context) (fetched, error) {
 	ask := fetch.Request{URL: c.uri, Within: c.reach, Known: c.known}
 	failing := c.status.LastError != ""
 	c.mu.Unlock()
+	if failing {
+		ask.Known = fetch.Validators{} // for all we know they are what the server chokes on
+	}
 	var lost error
 	if c.config.Issuer != "" && (ask.URL == "" || failing) {
 		limit := maxFetch
@@ -203,6 +206,12 @@ func after(timer **time.Timer, wait time.Duration, f func()) {
 // grow is what the second timer does: it looks how old the set has become.
 func (c *Cache) grow() {
 	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.work.Add(1) // Close waits for the logger too
+	defer c.work.Done()
 	log := c.complainLocked(time.Now())
 	c.mu.Unlock()
 	log()
@@ -212,7 +221,7 @@ func (c *Cache) grow() {
 // half of MaxStale and once when it is reached.
 func (c *Cache) complainLocked(now time.Time) (log func()) {
 	s := c.snap.Load()
-	if c.closed || s.set == nil {
+	if s.set == nil {
 		return func() {}
 	}
 	age, text := now.Sub(s.fetched), ""

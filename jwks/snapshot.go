@@ -78,5 +78,6 @@ func (c *Cache) restore(text []byte) error {
 	}
 	c.full = set
 	c.snap.Store(&snapshot{set: set, fetched: time.Unix(fetched, 0)})
+	after(&c.ageing, c.config.MaxStale/2-age, c.grow)
 	return nil
 }

@@ -81,7 +81,11 @@ func TestTheAddressIsCheckedAfterTheNameWasResolved(t *testing.T) {
 }
 
 // resolveTo makes a DNS server of our own answer for every name.
-func resolveTo(t *testing.T, address [4]byte) {
+func resolveTo(t *testing.T, address [4]byte) { resolveFirst(t, address) }
+
+// resolveFirst does so with one address after the other, and with the last one
+// from then on.
+func resolveFirst(t *testing.T, addresses ...[4]byte) {
 	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan struct{})
@@ -93,7 +97,11 @@ func resolveTo(t *testing.T, address [4]byte) {
 			if err != nil {
 				return
 			}
-			_, _ = server.WriteTo(dnsAnswer(query[:n], address), from)
+			answer, isA := dnsAnswer(query[:n], addresses[0])
+			if isA && len(addresses) > 1 {
+				addresses = addresses[1:]
+			}
+			_, _ = server.WriteTo(answer, from)
 		}
 	}()
 	before := net.DefaultResolver
@@ -110,14 +118,14 @@ func resolveTo(t *testing.T, address [4]byte) {
 
 // dnsAnswer is a message as RFC 1035 §4.1 has it: the question once more, and
 // one A record if that is what was asked for.
-func dnsAnswer(query []byte, address [4]byte) []byte {
+func dnsAnswer(query []byte, address [4]byte) (answer []byte, isA bool) {
 	const header = 12
 	end := header
 	for query[end] != 0 {
 		end += 1 + int(query[end])
 	}
 	end += 5 // the root label, type, class
-	isA := query[end-3] == 1
+	isA = query[end-3] == 1
 	out := append([]byte{}, query[:end]...)
 	copy(out[2:header], []byte{0x84, 0, 0, 1, 0, 0, 0, 0, 0, 0})
 	if isA {
@@ -125,5 +133,5 @@ func dnsAnswer(query []byte, address [4]byte) []byte {
 		out = append(out, 0xc0, header, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4)
 		out = append(out, address[:]...)
 	}
-	return out
+	return out, isA
 }

@@ -46,7 +46,6 @@ func New(o Options) *Client {
 	c := &Client{insecure: o.InsecureHTTP}
 	// No jar: cookies would make fetches depend on each other. No Timeout: each
 	// exchange has its context.
-	c.http.CheckRedirect = c.checkRedirect
 	if o.HTTP != nil {
 		c.http.Transport = o.HTTP.Transport
 		return c
@@ -190,7 +189,7 @@ type Response struct {
 	Body        []byte
 	Header      http.Header
 	Validators  Validators
-	Reach       Reach // of the connection; zero where a proxy or the caller's transport made it
+	Reach       Reach // of the connection; zero where the caller's transport made it
 }
 
 // Get fetches one document.
@@ -200,15 +199,24 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 	if err := c.CheckURL(r.URL); err != nil {
 		return nil, err
 	}
-	response := new(Response)
-	ctx = context.WithValue(ctx, withinKey{}, r.Within)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { response.Reach = reachOf(info.Conn.RemoteAddr()) },
-	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL, nil)
+	req, err := http.NewRequest(http.MethodGet, r.URL, nil)
 	if err != nil {
 		return nil, errors.New("it is not a URL")
 	}
+	response := new(Response)
+	switch {
+	case c.own == nil: // nor is it known in what goroutine a caller's transport would report a connection
+	case c.proxied(req):
+		// The proxy may be anywhere. What the document names must not lead from
+		// it to the inside, should no proxy make that connection.
+		response.Reach = Public
+	default:
+		ctx = context.WithValue(ctx, withinKey{}, r.Within)
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) { response.Reach = reachOf(info.Conn.RemoteAddr()) },
+		})
+	}
+	req = req.WithContext(ctx)
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	conditional := r.Known != Validators{}
 	if r.Known.ETag != "" {
@@ -217,7 +225,15 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 	if r.Known.LastModified != "" {
 		req.Header.Set("If-Modified-Since", r.Known.LastModified)
 	}
-	res, err := c.http.Do(req)
+	// Validators are those of this very URL (RFC 9110 §8.8), wherever it leads.
+	redirected, client := false, c.http
+	client.CheckRedirect = func(next *http.Request, via []*http.Request) error {
+		redirected = true
+		next.Header.Del("If-None-Match")
+		next.Header.Del("If-Modified-Since")
+		return c.checkRedirect(next, via)
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		// A url.Error quotes where the server redirects to, credentials and all.
 		if outer, ok := errors.AsType[*url.Error](err); ok {
@@ -226,12 +242,11 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 		return nil, err
 	}
 	defer res.Body.Close()
-	if c.own == nil || c.proxied(req) {
-		response.Reach = 0
-	}
 	response.Header = res.Header
-	response.Validators = Validators{validator(res.Header, "ETag"), validator(res.Header, "Last-Modified")}
-	if conditional && res.StatusCode == http.StatusNotModified {
+	if !redirected {
+		response.Validators = validators(res.Header)
+	}
+	if conditional && !redirected && res.StatusCode == http.StatusNotModified {
 		response.NotModified = true
 		return response, nil
 	}
@@ -253,11 +268,19 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 	return response, nil
 }
 
-// validator reads a field that is to be sent back as it came; one too long for
-// that is none.
-func validator(h http.Header, name string) string {
-	if value := h.Get(name); len(value) <= 256 {
-		return value
+// validators reads the fields that are to be sent back as they came; one too
+// long for that is none. Nor is a Last-Modified of the very second in which the
+// answer was made: a later change may bear the same (RFC 9110 §8.8.2.2).
+func validators(h http.Header) (v Validators) {
+	const most = 256
+	if tag := h.Get("ETag"); len(tag) <= most {
+		v.ETag = tag
 	}
-	return ""
+	changed := h.Get("Last-Modified")
+	at, err := http.ParseTime(changed)
+	made, e := http.ParseTime(h.Get("Date"))
+	if err == nil && e == nil && len(changed) <= most && at.Before(made) {
+		v.LastModified = changed
+	}
+	return v
 }
