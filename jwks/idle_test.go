@@ -138,6 +138,7 @@ func TestCloseIsFineWhileATimerFires(t *testing.T) {
 				all.Go(func() { require.NoError(t, cache.Close()) })
 			}
 			all.Wait()
+			synctest.Wait() // a request that was on its way arrives
 			asked := i.fetches()
 			time.Sleep(time.Hour)
 			require.Equal(t, asked, i.fetches())
