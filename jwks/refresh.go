@@ -68,9 +68,10 @@ type fetched struct {
 	freshness time.Duration // as schedule.Freshness
 }
 
-// load fetches the set, and where it is found if that is not known. A jwks_uri
-// that failed last time is looked up anew, since it may have moved; if that
-// fails the old one is tried all the same.
+// load fetches the set from where it was last, or finds out where it is. Where
+// fetching keeps failing the jwks_uri may have moved, and is looked for anew; not
+// before the known one was tried again, so that an issuer that comes back meets
+// no more requests than it is used to.
 func (c *Cache) load(ctx context.Context) (fetched, error) {
 	c.mu.Lock()
 	ask := fetch.Request{URL: c.uri, Within: c.reach, Known: c.known}
@@ -79,33 +80,32 @@ func (c *Cache) load(ctx context.Context) (fetched, error) {
 	if failing {
 		ask.Known = fetch.Validators{} // for all we know they are what the server chokes on
 	}
-	var lost error
-	if c.config.Issuer != "" && (ask.URL == "" || failing) {
-		limit := maxFetch
-		if ask.URL != "" {
-			limit -= fetch.Timeout // metadata that hangs must not cost the keys
+	var fault error
+	if ask.URL != "" {
+		got, err := c.keys(ctx, ask)
+		if err == nil || c.config.Issuer == "" || !failing {
+			return got, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		defer cancel()
-		uri, reach, err := discover(ctx, c.client, c.config.Issuer)
-		switch {
-		case err == nil && uri == ask.URL:
-			ask.Within = reach
-		case err == nil:
-			ask = fetch.Request{URL: uri, Within: reach}
-		case ask.URL == "":
-			return fetched{}, err
-		default:
-			lost = err
-		}
+		fault = err
 	}
+	uri, reach, err := discover(ctx, c.client, c.config.Issuer)
+	switch {
+	case err != nil:
+		return fetched{}, errors.Join(fault, err)
+	case fault != nil && uri == ask.URL && reach == ask.Within:
+		return fetched{}, fault
+	}
+	return c.keys(ctx, fetch.Request{URL: uri, Within: reach})
+}
+
+func (c *Cache) keys(ctx context.Context, ask fetch.Request) (fetched, error) {
 	var set *Set
 	res, err := c.client.Get(ctx, ask)
 	if err == nil && !res.NotModified {
 		set, err = parse(res.Body)
 	}
 	if err != nil {
-		return fetched{}, errors.Join(fmt.Errorf("keys at %s: %w", ask.URL, err), lost)
+		return fetched{}, fmt.Errorf("keys at %s: %w", ask.URL, err)
 	}
 	return fetched{set, ask.URL, ask.Within, res.Validators, schedule.Freshness(res.Header, time.Now())}, nil
 }
