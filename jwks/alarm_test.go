@@ -163,6 +163,8 @@ func TestNoAlarmSoundsWhileRefreshesSucceedHoweverShortMaxStaleIs(t *testing.T) 
 			require.Empty(t, heard.take(), maxStale)
 			require.Greater(t, i.fetches(), 100)
 
+			// The next fetch has to fail, and not one that is under way.
+			time.Sleep(time.Until(cache.Status().NextRefresh) + 5*time.Second)
 			i.serve("/keys", status(http.StatusInternalServerError))
 			next := cache.Status().NextRefresh
 			fetched := cache.Status().Fetched

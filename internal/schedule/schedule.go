@@ -34,14 +34,16 @@ func Refresh(ceiling, freshness time.Duration, random float64) time.Duration {
 // Backoff is the time from the failures-th failure in a row, counted from 1, to
 // the next try. With keys in hand there is no hurry: it grows from a twentieth
 // of ceiling to ceiling. Without any it grows from 1 s to 30 s. Half of it is
-// random. A server's Retry-After (0: none) is obeyed instead, up to ceiling.
+// random. A server's Retry-After (0: none), up to ceiling, is obeyed instead, and
+// then some: it names the same end to the whole fleet, which must not come back
+// in that one second.
 func Backoff(failures int, inHand bool, ceiling, retryAfter time.Duration, random float64) time.Duration {
-	if retryAfter > 0 {
-		return min(retryAfter, ceiling)
-	}
 	wait, limit := firstRetry, min(lastRetry, ceiling)
 	if inHand {
 		wait, limit = ceiling/20, ceiling
+	}
+	if retryAfter > 0 {
+		return min(retryAfter, ceiling) + time.Duration(random*0.6*float64(limit))
 	}
 	for i := 1; i < failures && wait < limit; i++ {
 		wait *= 2

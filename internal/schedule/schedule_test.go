@@ -37,8 +37,10 @@ func TestFailuresBackOffSlowlyWithKeysInHandAndFastWithout(t *testing.T) {
 		require.Equal(t, want, schedule.Backoff(n, false, ceiling, 0, 1), "%d without", n)
 		require.Equal(t, want/2, schedule.Backoff(n, false, ceiling, 0, 0), "%d without", n)
 	}
-	require.Equal(t, 90*time.Second, schedule.Backoff(1, false, ceiling, 90*time.Second, 1), "Retry-After wins")
-	require.Equal(t, ceiling, schedule.Backoff(1, true, ceiling, time.Hour, 1), "Retry-After is bounded")
+	require.Equal(t, 90*time.Second, schedule.Backoff(1, false, ceiling, 90*time.Second, 0), "Retry-After wins")
+	require.Equal(t, ceiling, schedule.Backoff(1, true, ceiling, time.Hour, 0), "Retry-After is bounded")
+	require.Equal(t, 108*time.Second, schedule.Backoff(1, false, ceiling, 90*time.Second, 1), "and spread")
+	require.Equal(t, ceiling+6*time.Minute, schedule.Backoff(1, true, ceiling, time.Hour, 1), "the wider with keys in hand")
 }
 
 func TestFreshnessFollowsRFC9111(t *testing.T) {
