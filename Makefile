@@ -26,7 +26,7 @@ endef
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: test race fuzz e2e bench
+.PHONY: test race fuzz e2e bench fleet faults
 test: ## Run the tests of every module; needs nothing but Go
 	$(call each,$(GO) test ./...)
 
@@ -51,6 +51,12 @@ e2e: ## Run the tests against real servers; needs Node.js and npm
 
 bench: ## Compare Verify with its peers and check it against our limits
 	cd internal/bench && $(GO) run . -check
+
+fleet: ## Simulate what 100,000 replicas do to their issuer, and draw it
+	cd internal/bench && $(GO) run ./fleet -check
+
+faults: ## Play nine faults of an issuer to us and to our peers, side by side
+	cd internal/bench && $(GO) run ./faults -check
 
 .PHONY: lint fmt vet staticcheck rules tidy vuln
 lint: fmt vet staticcheck rules tidy vuln ## Run all of the checks below

@@ -44,8 +44,9 @@ func denying(t *testing.T, test func(t *testing.T, i *issuer, cache *jwks.Cache,
 
 func TestADeniedKeyIsDeadAtOnceAndCostsNoFetch(t *testing.T) {
 	denying(t, func(t *testing.T, i *issuer, cache *jwks.Cache, name string) {
-		b, began := requireKey(t, cache, "b"), time.Now()
+		b, began, fetched := requireKey(t, cache, "b"), time.Now(), cache.Status().Fetched
 		cache.Deny(name)
+		require.Equal(t, fetched, cache.Status().Fetched)
 		for range 10_000 {
 			requireNoSuchKey(t, cache, "a")
 		}

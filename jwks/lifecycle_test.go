@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,6 +220,30 @@ func TestCloseWaitsForAFetchToEnd(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, cache.Close())
 		require.True(t, ended)
+	})
+}
+
+func TestNothingIsFetchedAndNothingComesBackAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		i := newIssuer(t)
+		cache := i.cache(t, func(c *jwks.Config) {
+			c.Client = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				asked.Add(1)
+				time.Sleep(time.Second) // whatever the context says
+				w := httptest.NewRecorder()
+				text(set(keyA))(w, nil)
+				return w.Result(), nil
+			})}
+		})
+		synctest.Wait()
+		require.NoError(t, cache.Close())
+		for _, ask := range everything {
+			requireUnavailable(t, ask(t.Context(), cache))
+		}
+		require.Empty(t, cache.Status().Keys)
+		time.Sleep(time.Hour)
+		require.EqualValues(t, 1, asked.Load())
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -130,9 +129,10 @@ func TestTheClassHoldsForLaterFetchesAndIsLearntAnewWithTheMetadata(t *testing.T
 	require.NoError(t, c.Refresh(t.Context()))
 	for _, other := range []fetch.Reach{fetch.Public, fetch.Private} {
 		c.mu.Lock()
-		require.Equal(t, fetch.Loopback, c.reach)
+		learnt := c.reach
 		c.reach = other // as if the metadata had come from there
 		c.mu.Unlock()
+		require.Equal(t, fetch.Loopback, learnt)
 		require.ErrorContains(t, c.Refresh(t.Context()), "to a loopback one")
 		require.NoError(t, c.Refresh(t.Context()), "after a failure the metadata is read anew")
 	}
@@ -166,20 +166,20 @@ func TestThroughAProxyNewSaysThatItDoesNotCheckWhereNamesLead(t *testing.T) {
 		require.NotContains(t, log.String(), told, "it is the caller's transport")
 		return
 	}
-	var port string
-	links := map[string]string{"private.invalid": "http://10.0.0.1/keys"}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
-			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, "http://"+r.Host, links[r.Host])
+		if !strings.HasPrefix(r.URL.Path, "/.well-known/") {
+			fmt.Fprint(w, oneKey)
 			return
 		}
-		fmt.Fprint(w, oneKey)
+		link := "http://10.0.0.1/keys"
+		if r.Host == "loopback.invalid" {
+			link = "http://" + r.Context().Value(http.LocalAddrContextKey).(net.Addr).String() + "/keys"
+		}
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, "http://"+r.Host, link)
 	}))
 	defer proxy.Close()
-	at, err := netip.ParseAddrPort(strings.TrimPrefix(proxy.URL, "http://"))
+	_, port, err := net.SplitHostPort(proxy.Listener.Addr().String())
 	require.NoError(t, err)
-	port = fmt.Sprint(at.Port())
-	links["loopback.invalid"] = "http://127.0.0.1:" + port + "/keys"
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), child+"="+port, "HTTP_PROXY="+proxy.URL, "NO_PROXY=", "no_proxy=")
 	out, err := cmd.CombinedOutput()

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"time"
+
+	"github.com/bearerguard/bearerguard/internal/schedule"
+)
+
+// The defaults of jwks.Config.
+const (
+	oursRefresh  = 10 * time.Minute
+	oursCooldown = 30 * time.Second
+)
+
+// ours does what a jwks.Cache does, with the same functions. A test compares it
+// with real Caches.
+type ours struct {
+	discovery bool // Config.Issuer is set, and not Config.URL
+
+	located  bool // the jwks_uri is known
+	failing  bool // the last fetch failed
+	failures int  // of the timer's fetches, in a row
+	hold     time.Duration
+	bucket   schedule.Bucket
+}
+
+func (o *ours) start(r *replica, now time.Duration) {
+	*o = ours{discovery: o.discovery, located: !o.discovery}
+	o.wake(r, now)
+}
+
+func (o *ours) wake(r *replica, now time.Duration) {
+	if o.fetch(r, now) {
+		return
+	}
+	o.failures++
+	now += latency
+	r.wake = now + schedule.Backoff(o.failures, r.known != noKey, oursRefresh, r.issuer.after(now), r.random.Float64())
+}
+
+func (o *ours) unknown(r *replica, now time.Duration) {
+	if now < o.hold {
+		r.ears = o.hold
+		return
+	}
+	if ok, wait := o.bucket.Take(time.Unix(0, 0).Add(now), oursCooldown); !ok {
+		r.ears = now + wait
+		return
+	}
+	o.fetch(r, now)
+}
+
+func (o *ours) fetch(r *replica, now time.Duration) (ok bool) {
+	ok = r.fetch(now, o.metadata(r.issuer.up(now)))
+	now += latency
+	o.failing = !ok
+	if !ok {
+		o.hold = now + min(r.issuer.after(now), oursRefresh)
+		if r.known != noKey { // else the timer alone decides about a first set
+			r.ears = now
+		}
+		return false
+	}
+	o.located, o.failures, o.hold, r.ears = true, 0, 0, now
+	const unsaid = -1 // the issuer sends no cache headers
+	r.wake = now + schedule.Refresh(oursRefresh, unsaid, r.random.Float64())
+	return true
+}
+
+// metadata counts the requests for it, of which there are two places. The
+// jwks_uri is looked for again while fetches from the known one fail.
+func (o *ours) metadata(up bool) int {
+	switch {
+	case !o.discovery || o.located && (up || !o.failing):
+		return 0
+	case up:
+		return 1
+	case o.located:
+		return 2
+	}
+	return 1 // the second place, and then nothing to ask for keys
+}
