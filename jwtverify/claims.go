@@ -20,10 +20,12 @@ type reading struct {
 // facts is what the claims of a token say, read once.
 type facts struct {
 	token                 *Token
-	issuer, audience, exp bool   // are there
-	azp, cid, appid       string // stand in for client_id
-	found                 int    // of the required claims
-	foreign               string // the claim that shows another kind of token, or ""
+	whole                 string   // the claims; what the Token says is made of parts of it
+	lists                 []string // room for the elements of the Token's lists
+	issuer, audience, exp bool     // are there
+	azp, cid, appid       string   // stand in for client_id
+	found                 int      // of the required claims
+	foreign               string   // the claim that shows another kind of token, or ""
 	senderConstrained     bool
 	fault                 string // the first claim that is not what it should be
 }
@@ -31,7 +33,13 @@ type facts struct {
 // readClaims reads claims. They are as yet unverified: what it returns may be
 // used to refuse the token, and for nothing else.
 func readClaims(text []byte, from *reading) (facts, *Error) {
-	f := facts{token: new(Token)}
+	// One allocation for the Token and the lists of nearly every token, and one
+	// for all of its strings.
+	room := new(struct {
+		token Token
+		lists [8]string
+	})
+	f := facts{token: &room.token, whole: string(text), lists: room.lists[:0]}
 	err := strictjson.Object(text, func(name []byte, v strictjson.Value) error {
 		f.member(name, v, from)
 		return nil
@@ -72,9 +80,9 @@ func (f *facts) member(name []byte, v strictjson.Value, from *reading) {
 	case "azp":
 		f.azp = f.text(v, "azp")
 	case "cid": // Okta's; no registered name, so elsewhere it may be anything
-		f.cid, _ = v.Text()
+		f.cid, _ = v.TextIn(f.whole)
 	case "appid": // Entra's, likewise
-		f.appid, _ = v.Text()
+		f.appid, _ = v.TextIn(f.whole)
 	case "cnf":
 		f.senderConstrained = true
 	case "at_hash", "c_hash", "nonce", "events", "htm", "htu", "ath", "token_introspection", "status_list":
@@ -93,12 +101,12 @@ func (f *facts) member(name []byte, v strictjson.Value, from *reading) {
 	}
 	for _, path := range from.scopes {
 		if path[0] == string(name) {
-			t.Scopes = append(t.Scopes, f.listAt(v, path, spaceSeparated)...)
+			t.Scopes = united(t.Scopes, f.listAt(v, path, spaceSeparated))
 		}
 	}
 	for _, path := range from.roles {
 		if path[0] == string(name) {
-			t.Roles = append(t.Roles, f.listAt(v, path, whole)...)
+			t.Roles = united(t.Roles, f.listAt(v, path, whole))
 		}
 	}
 	for _, required := range from.required {
@@ -120,7 +128,7 @@ func (f *facts) complain(name, what string) {
 }
 
 func (f *facts) text(v strictjson.Value, name string) string {
-	s, ok := v.Text()
+	s, ok := v.TextIn(f.whole)
 	if !ok {
 		f.complain(name, "is not a string")
 	}
@@ -169,31 +177,39 @@ const (
 
 // list reads a list of strings, or the string that stands for one.
 func (f *facts) list(v strictjson.Value, name string, form int) []string {
-	var all []string
+	start := len(f.lists)
 	switch v.Kind() {
 	case '"':
-		s, _ := v.Text()
+		s, _ := v.TextIn(f.whole)
 		if form == whole {
-			return []string{s}
+			f.lists = append(f.lists, s)
+			break
 		}
 		for element := range strings.SplitSeq(s, " ") {
 			if element != "" {
-				all = append(all, element)
+				f.lists = append(f.lists, element)
 			}
 		}
 	case '[':
 		_ = v.Elements(func(e strictjson.Value) error {
-			s, ok := e.Text()
+			s, ok := e.TextIn(f.whole)
 			if !ok {
 				f.complain(name, "has an element that is not a string")
 			}
-			all = append(all, s)
+			f.lists = append(f.lists, s)
 			return nil
 		})
 	default:
 		f.complain(name, "is neither a string nor an array")
 	}
-	return all
+	return slices.Clip(f.lists[start:]) // so that appending to one list spares the next
+}
+
+func united(a, b []string) []string {
+	if len(a) == 0 {
+		return b
+	}
+	return append(a, b...)
 }
 
 // listAt follows the rest of a path through nested objects to a list. Where the

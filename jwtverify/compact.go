@@ -78,6 +78,7 @@ func (s *scratch) split(token string) (compact, *Error) {
 type header struct {
 	alg, kid, typ  string
 	hasKid, hasTyp bool
+	accessToken    bool // typ is at+jwt
 }
 
 // readHeader reads a header, and refuses what no access token needs: every

@@ -32,7 +32,7 @@ type Token struct {
 
 	Header Header // alg, kid and typ
 
-	claims []byte // as they were signed; nil in a Token that nothing vouches for
+	claims string // as they were signed; "" in a Token that nothing vouches for
 }
 
 // Header is what the token's JOSE header says (RFC 7515 §4).
@@ -61,10 +61,10 @@ func hasAll(have, want []string) bool {
 // did not come from Verify or [TrustedToken] is an error.
 func Claims[T any](t *Token) (T, error) {
 	var claims T
-	if t == nil || t.claims == nil {
+	if t == nil || t.claims == "" {
 		return claims, errors.New("jwtverify: Claims: the Token was not verified")
 	}
-	if err := json.Unmarshal(t.claims, &claims, json.WithUnmarshalers(exactNumbers)); err != nil {
+	if err := json.Unmarshal([]byte(t.claims), &claims, json.WithUnmarshalers(exactNumbers)); err != nil {
 		var none T
 		return none, errors.New("jwtverify: Claims: " + bounded(err.Error()))
 	}
@@ -107,7 +107,7 @@ func TrustedToken(h Header, claims []byte) (*Token, error) {
 	}
 	f.token.Header = h
 	f.token.ValidUntil = f.token.Expiry
-	f.token.claims = slices.Clone(claims)
+	f.token.claims = f.whole
 	return f.token, nil
 }
 

@@ -3,6 +3,7 @@ package jwtverify
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,8 @@ type Verifier struct {
 	maxLifetime       time.Duration
 	refuseConstrained bool
 	checks            []func(context.Context, *Token) error
+
+	headers headers
 
 	keys   KeySource
 	owned  *jwks.Cache // that Close closes
@@ -71,12 +74,15 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHeader(c.header)
-	if err != nil {
-		return nil, err
-	}
-	if err := v.allowHeader(h); err != nil {
-		return nil, err
+	segment := token[:strings.IndexByte(token, '.')]
+	h, known := v.headers.get(segment)
+	if !known {
+		if h, err = readHeader(c.header); err != nil {
+			return nil, err
+		}
+		if err := v.allowHeader(&h); err != nil {
+			return nil, err
+		}
 	}
 	if len(c.signature) == 0 {
 		return nil, refuse(ErrMalformed, "an empty signature")
@@ -91,10 +97,13 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if err := v.checkSignature(ctx, h, c); err != nil {
 		return nil, err
 	}
+	if !known {
+		v.headers.put(segment, h)
+	}
 	t := f.token
 	t.Header = Header{Algorithm: h.alg, KeyID: h.kid, Type: h.typ}
 	t.ValidUntil = t.Expiry.Add(v.leeway)
-	t.claims = append(make([]byte, 0, len(c.payload)), c.payload...)
+	t.claims = f.whole
 	for _, check := range v.checks {
 		if err := check(ctx, t); err != nil {
 			return nil, checkError(err)
@@ -103,7 +112,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	return t, nil
 }
 
-func (v *Verifier) allowHeader(h header) *Error {
+func (v *Verifier) allowHeader(h *header) *Error {
 	if !v.algorithms[h.alg] {
 		return refuse(ErrAlgorithm, "alg is "+quote(h.alg))
 	}
@@ -112,6 +121,7 @@ func (v *Verifier) allowHeader(h header) *Error {
 		return refuse(ErrUnknownKey, "kid is empty")
 	}
 	typ := mediaType(h.typ)
+	h.accessToken = typ == accessToken
 	switch {
 	case h.hasTyp && typ == "":
 		return refuse(ErrType, "typ is empty")
@@ -146,7 +156,7 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 		return refuse(ErrClaims, "iat is missing, so the token's lifetime is unknown")
 	case v.maxLifetime > 0 && t.Expiry.Sub(t.IssuedAt) > v.maxLifetime:
 		return refuse(ErrClaims, "exp is further from iat than MaxLifetime")
-	case v.types == nil && mediaType(h.typ) != accessToken && f.foreign != "":
+	case v.types == nil && !h.accessToken && f.foreign != "":
 		return refuse(ErrType, "it has "+f.foreign+" as no access token should; if your issuer's do, set Config.Types")
 	case v.refuseConstrained && f.senderConstrained:
 		return refuse(ErrClaims, "it has cnf: it is bound to a key and no bearer token")

@@ -6,10 +6,9 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/rsa"
-	_ "crypto/sha256" // for crypto.Hash.New
-	_ "crypto/sha512"
+	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
-	"math/big"
 )
 
 type kind string
@@ -96,12 +95,18 @@ func (k *Key) Verify(alg string, input, signature []byte) error {
 	if !ok || !k.fits(a) {
 		return errAlgorithm
 	}
-	var sum [64]byte
 	var digest []byte
-	if a.hash != 0 && a.kind != oct {
-		h := a.hash.New()
-		h.Write(input)
-		digest = h.Sum(sum[:0])
+	switch {
+	case a.kind == oct:
+	case a.hash == crypto.SHA256:
+		sum := sha256.Sum256(input)
+		digest = sum[:]
+	case a.hash == crypto.SHA384:
+		sum := sha512.Sum384(input)
+		digest = sum[:]
+	case a.hash == crypto.SHA512:
+		sum := sha512.Sum512(input)
+		digest = sum[:]
 	}
 	holds := false
 	switch a.kind {
@@ -114,18 +119,51 @@ func (k *Key) Verify(alg string, input, signature []byte) error {
 	case p256, p384, p521:
 		size := (k.ecdsa.Params().BitSize + 7) / 8
 		if len(signature) == 2*size {
-			r, s := new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])
-			holds = ecdsa.Verify(k.ecdsa, digest, r, s)
+			var der [maxDER]byte
+			holds = ecdsa.VerifyASN1(k.ecdsa, digest, appendDER(der[:0], signature[:size], signature[size:]))
 		}
 	case ed25519Key:
 		holds = ed25519.Verify(k.ed25519, input, signature)
 	case oct:
 		mac := hmac.New(a.hash.New, k.secret)
 		mac.Write(input)
-		holds = hmac.Equal(mac.Sum(sum[:0]), signature)
+		holds = hmac.Equal(mac.Sum(nil), signature)
 	}
 	if !holds {
 		return errSignature
 	}
 	return nil
 }
+
+// maxDER is the longest signature that appendDER writes, one of P-521.
+const maxDER = 3 + 2*(2+1+66)
+
+// appendDER writes the two halves of a JOSE signature (RFC 7518 §3.4) as the
+// standard library reads them: SEQUENCE { r INTEGER, s INTEGER }. Doing it by
+// way of big.Int costs half as many allocations again as the check itself.
+func appendDER(dst, r, s []byte) []byte {
+	r, s = minimal(r), minimal(s)
+	length := 4 + len(r) + len(s) + sign(r) + sign(s)
+	dst = append(dst, 0x30)
+	if length > 0x7f {
+		dst = append(dst, 0x81)
+	}
+	dst = append(dst, byte(length))
+	for _, n := range [][]byte{r, s} {
+		dst = append(dst, 0x02, byte(len(n)+sign(n)))
+		dst = append(dst, make([]byte, sign(n))...)
+		dst = append(dst, n...)
+	}
+	return dst
+}
+
+// minimal takes off leading zeros, but for the last octet of zero itself.
+func minimal(n []byte) []byte {
+	for len(n) > 1 && n[0] == 0 {
+		n = n[1:]
+	}
+	return n
+}
+
+// sign is the length of the octet that keeps an INTEGER positive.
+func sign(n []byte) int { return int(n[0] >> 7) }

@@ -59,13 +59,14 @@ func (r *reader) release() {
 // caller trusts nothing that member saw. An error of member's ends the reading
 // and is returned as it is; no other error holds any part of text.
 func Object(text []byte, member func(name []byte, value Value) error) error {
-	r := acquire(text)
-	defer r.release()
-	return r.object(MaxDepth-1, member)
+	return object(text, 0, MaxDepth-1, member)
 }
 
-// object reads members whose values may nest depth levels deep.
-func (r *reader) object(depth int, member func(name []byte, value Value) error) error {
+// object reads an object that stands at an offset in the whole text. The values
+// of its members may nest depth levels deep.
+func object(text []byte, at, depth int, member func(name []byte, value Value) error) error {
+	r := acquire(text)
+	defer r.release()
 	if r.dec.PeekKind() != '{' {
 		return errNotObject
 	}
@@ -87,7 +88,7 @@ func (r *reader) object(depth int, member func(name []byte, value Value) error) 
 		if err != nil {
 			return errSyntax
 		}
-		value := Value{raw}
+		value := Value{raw, at + int(r.dec.InputOffset()) - len(raw)}
 		if value.deeperThan(depth) {
 			return errDepth
 		}
@@ -105,7 +106,10 @@ func (r *reader) object(depth int, member func(name []byte, value Value) error) 
 }
 
 // Value is one member's value: JSON text that has been checked.
-type Value struct{ raw []byte }
+type Value struct {
+	raw []byte
+	at  int // its offset in the whole text
+}
 
 // Kind is 'n' for null, 't' or 'f' for a boolean, '"' for a string, '0' for a
 // number, '{' for an object and '[' for an array.
@@ -121,6 +125,19 @@ func (v Value) Text() (s string, ok bool) {
 	}
 	text, err := unquote(nil, v.raw)
 	return string(text), err == nil
+}
+
+// TextIn is [Value.Text] for a caller who keeps the whole text as a string
+// anyway: where nothing is escaped, the result is a part of that string and no
+// copy.
+func (v Value) TextIn(whole string) (s string, ok bool) {
+	if v.Kind() != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(v.raw, '\\') < 0 {
+		return whole[v.at+1 : v.at+len(v.raw)-1], true
+	}
+	return v.Text()
 }
 
 // Is reports whether the value is the string s, without making a copy of it.
@@ -148,7 +165,7 @@ func (v Value) Elements(element func(Value) error) error {
 		if err != nil {
 			return errSyntax
 		}
-		if err := element(Value{raw}); err != nil {
+		if err := element(Value{raw, v.at + int(r.dec.InputOffset()) - len(raw)}); err != nil {
 			return err
 		}
 	}
@@ -161,7 +178,7 @@ func (v Value) Members(member func(name []byte, value Value) error) error {
 	if v.Kind() != '{' {
 		return nil
 	}
-	return Object(v.raw, member)
+	return object(v.raw, v.at, MaxDepth, member) // the depth is known to be within bounds
 }
 
 // deeperThan reports whether containers nest more than limit levels deep. The

@@ -94,6 +94,25 @@ func TestTheCallersErrorEndsTheReading(t *testing.T) {
 	require.Equal(t, 1, calls)
 }
 
+func TestTextInIsAPartOfTheWhole(t *testing.T) {
+	const whole = ` {"a" : "one", "e":"t\u0077o","l":[ "three" , ["four"],{"x":"five"}], "o": {"k":[{"m":"six"}]},"n":1} `
+	var got []string
+	var walk func(v strictjson.Value) error
+	walk = func(v strictjson.Value) error {
+		plain, isText := v.Text()
+		text, ok := v.TextIn(whole)
+		require.Equal(t, isText, ok)
+		require.Equal(t, plain, text)
+		if ok {
+			got = append(got, text)
+		}
+		require.NoError(t, v.Elements(walk))
+		return v.Members(func(_ []byte, m strictjson.Value) error { return walk(m) })
+	}
+	require.NoError(t, strictjson.Object([]byte(whole), func(_ []byte, v strictjson.Value) error { return walk(v) }))
+	require.Equal(t, []string{"one", "two", "three", "four", "five", "six"}, got)
+}
+
 func TestValuesAreNotCoerced(t *testing.T) {
 	err := strictjson.Object([]byte(`{"s":"a\u0062\n","n":"1","i":1,"z":null,"t":true,"l":["x",["y"]],"o":{"k":"v"}}`),
 		func(name []byte, v strictjson.Value) error {
