@@ -181,6 +181,8 @@ func relive(t *testing.T, h *history, replicas int, open original, keys *keys, c
 		})
 	}
 	work.Wait()
+	cancel()
+	time.Sleep(time.Minute) // a request that is under way ends when it ends
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
