@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -21,7 +20,6 @@ type outcome struct {
 type trial struct {
 	*material
 	*endpoint
-	ctx    context.Context
 	open   func() (verifyFunc, error)
 	verify verifyFunc // once opened
 }
