@@ -135,12 +135,12 @@ func (c *Cache) finish(got fetched, err error) {
 	if err != nil {
 		logs = c.failLocked(now, wanted, err)
 	} else {
-		logs = c.succeedLocked(now, got)
+		logs = c.succeedLocked(now, wanted, got)
 	}
 	after(&c.timer, c.next.Sub(now), c.turn)
 }
 
-func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
+func (c *Cache) succeedLocked(now time.Time, wanted bool, got fetched) (logs []func()) {
 	old := c.full
 	if got.set == nil { // RFC 9111 §4.3.4: what the server does not say anew still holds
 		got.set = old
@@ -154,8 +154,12 @@ func (c *Cache) succeedLocked(now time.Time, got fetched) (logs []func()) {
 	c.full, c.freshness = got.set, got.freshness
 	c.snap.Store(&snapshot{set: got.set.without(c.denied), fetched: now})
 	c.uri, c.reach, c.known = got.uri, got.reach, got.known
+	// A fetch for an unknown kid does not put the timer off: after a sudden rotation
+	// the whole fleet makes one at once, and would come back in step ever after.
+	if next := now.Add(schedule.Refresh(c.config.Refresh, got.freshness, rand.Float64())); wanted || c.failures > 0 || next.Before(c.next) {
+		c.next = next
+	}
 	c.failures, c.hold, c.warned = 0, time.Time{}, fresh
-	c.next = now.Add(schedule.Refresh(c.config.Refresh, got.freshness, rand.Float64()))
 	after(&c.ageing, c.config.MaxStale/2, c.grow)
 	if c.status.LastError != "" || old == nil {
 		c.status.LastError = ""

@@ -365,16 +365,41 @@ func TestUnknownKidsDoNotTouchTheTimersBudget(t *testing.T) {
 	})
 }
 
-func TestASuccessfulFetchForAnUnknownKidIsARefresh(t *testing.T) {
+func TestAFetchForAnUnknownKidDoesNotPutTheTimerOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, cache := settled(t)
+		due := cache.Status().NextRefresh
 		time.Sleep(5 * time.Minute)
 		requireNoSuchKey(t, cache, "x")
-		time.Sleep(8*time.Minute - time.Nanosecond)
 		require.Equal(t, 2, i.fetches())
-		time.Sleep(2*time.Minute + time.Nanosecond)
+		require.Equal(t, due, cache.Status().NextRefresh)
+		time.Sleep(time.Until(due) - time.Nanosecond)
+		require.Equal(t, 2, i.fetches())
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, 3, i.fetches())
+	})
+}
+
+func TestAFetchForAnUnknownKidBringsTheTimerForwardWhenTheServerSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		i.serve("/keys", cached("max-age=60", text(set(keyA))))
+		requireNoSuchKey(t, cache, "x")
+		require.LessOrEqual(t, time.Until(cache.Status().NextRefresh), time.Minute)
+	})
+}
+
+func TestAFetchForAnUnknownKidThatSucceedsEndsABackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		i.serve("/keys", status(503))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		require.NotEmpty(t, cache.Status().LastError)
+		i.publish(keyA)
+		requireNoSuchKey(t, cache, "x")
+		require.GreaterOrEqual(t, time.Until(cache.Status().NextRefresh), 8*time.Minute)
 	})
 }
 

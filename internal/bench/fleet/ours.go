@@ -30,7 +30,7 @@ func (o *ours) start(r *replica, now time.Duration) {
 }
 
 func (o *ours) wake(r *replica, now time.Duration) {
-	if o.fetch(r, now) {
+	if o.fetch(r, now, true) {
 		return
 	}
 	o.failures++
@@ -47,10 +47,10 @@ func (o *ours) unknown(r *replica, now time.Duration) {
 		r.ears = now + wait
 		return
 	}
-	o.fetch(r, now)
+	o.fetch(r, now, false)
 }
 
-func (o *ours) fetch(r *replica, now time.Duration) (ok bool) {
+func (o *ours) fetch(r *replica, now time.Duration, wanted bool) (ok bool) {
 	ok = r.fetch(now, o.metadata(r.issuer.up(now)))
 	now += latency
 	o.failing = !ok
@@ -61,9 +61,11 @@ func (o *ours) fetch(r *replica, now time.Duration) (ok bool) {
 		}
 		return false
 	}
-	o.located, o.failures, o.hold, r.ears = true, 0, 0, now
 	const unsaid = -1 // the issuer sends no cache headers
-	r.wake = now + schedule.Refresh(oursRefresh, unsaid, r.random.Float64())
+	if next := now + schedule.Refresh(oursRefresh, unsaid, r.random.Float64()); wanted || o.failures > 0 || next < r.wake {
+		r.wake = next
+	}
+	o.located, o.failures, o.hold, r.ears = true, 0, 0, now
 	return true
 }
 
