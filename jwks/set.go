@@ -90,6 +90,12 @@ func (k *Key) algorithms() []string {
 	return k.key.Algorithms()
 }
 
+// Equal reports whether two Keys are the same in kid, algorithm and key
+// material.
+func (k *Key) Equal(other *Key) bool {
+	return k == other && k != nil || k != nil && other != nil && k.key != nil && other.key != nil && k.same(other)
+}
+
 func (k *Key) same(other *Key) bool {
 	return k.id == other.id && k.alg == other.alg && k.sameMaterial(other)
 }

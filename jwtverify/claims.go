@@ -22,6 +22,7 @@ type facts struct {
 	token                 *Token
 	whole                 string   // the claims; what the Token says is made of parts of it
 	lists                 []string // room for the elements of the Token's lists
+	copied                int64    // bytes of strings that are no part of whole, since they were escaped
 	issuer, audience, exp bool     // are there
 	azp, cid, appid       string   // stand in for client_id
 	found                 int      // of the required claims
@@ -33,12 +34,7 @@ type facts struct {
 // readClaims reads claims. They are as yet unverified: what it returns may be
 // used to refuse the token, and for nothing else.
 func readClaims(text []byte, from *reading) (facts, *Error) {
-	// One allocation for the Token and the lists of nearly every token, and one
-	// for all of its strings.
-	room := new(struct {
-		token Token
-		lists [8]string
-	})
+	room := new(tokenRoom)
 	f := facts{token: &room.token, whole: string(text), lists: room.lists[:0]}
 	err := strictjson.Object(text, func(name []byte, v strictjson.Value) error {
 		f.member(name, v, from)
@@ -80,9 +76,9 @@ func (f *facts) member(name []byte, v strictjson.Value, from *reading) {
 	case "azp":
 		f.azp = f.text(v, "azp")
 	case "cid": // Okta's; no registered name, so elsewhere it may be anything
-		f.cid, _ = v.TextIn(f.whole)
+		f.cid, _ = f.string(v)
 	case "appid": // Entra's, likewise
-		f.appid, _ = v.TextIn(f.whole)
+		f.appid, _ = f.string(v)
 	case "cnf":
 		f.senderConstrained = true
 	case "at_hash", "c_hash", "nonce", "events", "htm", "htu", "ath", "token_introspection", "status_list":
@@ -127,8 +123,16 @@ func (f *facts) complain(name, what string) {
 	}
 }
 
-func (f *facts) text(v strictjson.Value, name string) string {
+func (f *facts) string(v strictjson.Value) (string, bool) {
 	s, ok := v.TextIn(f.whole)
+	if len(s) < len(v.Raw())-len(`""`) {
+		f.copied += allocated(int64(len(s)) + 8)
+	}
+	return s, ok
+}
+
+func (f *facts) text(v strictjson.Value, name string) string {
+	s, ok := f.string(v)
 	if !ok {
 		f.complain(name, "is not a string")
 	}
@@ -180,7 +184,7 @@ func (f *facts) list(v strictjson.Value, name string, form int) []string {
 	start := len(f.lists)
 	switch v.Kind() {
 	case '"':
-		s, _ := v.TextIn(f.whole)
+		s, _ := f.string(v)
 		if form == whole {
 			f.lists = append(f.lists, s)
 			break
@@ -192,7 +196,7 @@ func (f *facts) list(v strictjson.Value, name string, form int) []string {
 		}
 	case '[':
 		_ = v.Elements(func(e strictjson.Value) error {
-			s, ok := e.TextIn(f.whole)
+			s, ok := f.string(e)
 			if !ok {
 				f.complain(name, "has an element that is not a string")
 			}

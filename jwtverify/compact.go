@@ -2,6 +2,7 @@ package jwtverify
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"strings"
 	"sync"
 
@@ -15,44 +16,51 @@ const (
 )
 
 // compact is a token in the compact form of RFC 7515 §7.1, taken apart. Its
-// slices are windows into the scratch that it was split with.
+// slices are windows into the scratch that it was cut with.
 type compact struct {
-	header, payload, signature []byte // decoded
+	segment                    string // the header as it came
 	input                      []byte // what the signature covers, as it came
+	header, payload, signature []byte // decoded
 }
 
-// scratch is what splitting a token writes to.
-type scratch struct{ token, decoded []byte }
+// scratch is what taking a token apart writes to. Its pool keeps one for each
+// processor, as far as it can, and so the lane in which that one counts.
+type scratch struct {
+	token, decoded []byte
+	lane           uint32
+}
 
-var scratches = sync.Pool{New: func() any { return new(scratch) }}
+var scratches = sync.Pool{New: func() any { return &scratch{lane: rand.Uint32()} }}
 
-// split takes a token apart and accepts one spelling of it only: a second one
-// would slip past everything that knows tokens by their bytes.
-func (s *scratch) split(token string) (compact, *Error) {
-	var c compact
+// cut finds the three segments of a token, and copies it.
+func (s *scratch) cut(token string) (compact, *Error) {
 	if len(token) > maxToken {
-		return c, refuse(ErrMalformed, "larger than 16 KiB")
+		return compact{}, refuse(ErrMalformed, "larger than 16 KiB")
 	}
 	// The segments are counted by looking for two dots and no third, which
 	// costs the same however many there are.
 	first := strings.IndexByte(token, '.')
 	if first < 0 {
-		return c, refuse(ErrMalformed, "no three segments")
+		return compact{}, refuse(ErrMalformed, "no three segments")
 	}
 	second := first + 1 + strings.IndexByte(token[first+1:], '.')
 	if second <= first || strings.IndexByte(token[second+1:], '.') >= 0 {
-		return c, refuse(ErrMalformed, "no three segments")
+		return compact{}, refuse(ErrMalformed, "no three segments")
 	}
 	if first > maxHeader {
-		return c, refuse(ErrMalformed, "a header larger than 4 KiB")
+		return compact{}, refuse(ErrMalformed, "a header larger than 4 KiB")
 	}
 	s.token = append(s.token[:0], token...)
-	c.input = s.token[:second]
+	return compact{segment: token[:first], input: s.token[:second]}, nil
+}
 
+// decode accepts one spelling of each segment only: a second one would slip past
+// everything that knows tokens by their bytes.
+func (s *scratch) decode(c *compact) *Error {
 	// Decoded text is shorter than its base64url, so that nothing below makes
 	// the buffer move.
-	if cap(s.decoded) < len(token) {
-		s.decoded = make([]byte, 0, len(token))
+	if cap(s.decoded) < len(s.token) {
+		s.decoded = make([]byte, 0, len(s.token))
 	}
 	rest := s.decoded[:0]
 	for _, segment := range []struct {
@@ -60,18 +68,18 @@ func (s *scratch) split(token string) (compact, *Error) {
 		into     *[]byte
 		name     string
 	}{
-		{0, first, &c.header, "the header"},
-		{first + 1, second, &c.payload, "the payload"},
-		{second + 1, len(token), &c.signature, "the signature"},
+		{0, len(c.segment), &c.header, "the header"},
+		{len(c.segment) + 1, len(c.input), &c.payload, "the payload"},
+		{len(c.input) + 1, len(s.token), &c.signature, "the signature"},
 	} {
 		out, err := jose.AppendBase64(rest, s.token[segment.from:segment.to])
 		if err != nil {
-			return compact{}, refuse(ErrMalformed, segment.name+" is "+err.Error())
+			return refuse(ErrMalformed, segment.name+" is "+err.Error())
 		}
 		*segment.into = out
 		rest = out[len(out):]
 	}
-	return c, nil
+	return nil
 }
 
 // header is what a JOSE header (RFC 7515 §4) says that decides anything.

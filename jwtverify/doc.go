@@ -31,6 +31,10 @@
 // So a reason about claims does not say that the signature was good. No claim
 // of an unverified token leaves this package: on any error the Token is nil.
 //
+// A token that was verified before is known by its SHA-256, between 3 and 4: what
+// its bytes and the Config settle is settled, while time, the key and the Checks
+// are asked again. See Config.CacheBytes.
+//
 // # Errors
 //
 // Every error of Verify is an [*Error] with one [Reason]. errors.Is(err,

@@ -2,6 +2,7 @@ package jwtverify
 
 import (
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 )
@@ -16,7 +17,7 @@ type headers struct {
 	known atomic.Pointer[map[string]header]
 }
 
-const maxHeaders = 64
+const maxHeaders = 128 // more than keys in a set
 
 func (m *headers) get(segment string) (header, bool) {
 	known := m.known.Load()
@@ -27,11 +28,18 @@ func (m *headers) get(segment string) (header, bool) {
 	return h, ok
 }
 
-// put may lose against another put, which costs one more reading later.
+// put may lose against another put, which costs one more reading later. It copies
+// what is there, and the more there is the more seldom, so that it costs the same
+// where no header comes twice; one that comes often has its turn soon.
 func (m *headers) put(segment string, h header) {
 	next := map[string]header{}
-	if known := m.known.Load(); known != nil && len(*known) < maxHeaders {
-		next = maps.Clone(*known)
+	if known := m.known.Load(); known != nil {
+		if rand.IntN(len(*known)) > 0 {
+			return
+		}
+		if len(*known) < maxHeaders {
+			next = maps.Clone(*known)
+		}
 	}
 	next[strings.Clone(segment)] = h
 	m.known.Store(&next)

@@ -116,6 +116,10 @@ func verifierWith(t *testing.T, keys jwtverify.KeySource, types ...string) *jwtv
 
 func encodeSegment(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
+func decodeSegment(segment string) ([]byte, error) {
+	return base64.RawURLEncoding.DecodeString(segment)
+}
+
 func marshal(t *testing.T, v any) string {
 	t.Helper()
 	text, err := json.Marshal(v)

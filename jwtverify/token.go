@@ -35,6 +35,33 @@ type Token struct {
 	claims string // as they were signed; "" in a Token that nothing vouches for
 }
 
+// tokenRoom has room for a Token and for the elements of its lists, as many as
+// nearly every token has, in one allocation.
+type tokenRoom struct {
+	token Token
+	lists [roomFor]string
+}
+
+const roomFor = 8
+
+// clone is a copy that shares nothing that can be changed.
+func (t *Token) clone() *Token {
+	room := &tokenRoom{token: *t}
+	lists := room.lists[:0]
+	if elements := len(t.Audience) + len(t.Scopes) + len(t.Roles); elements > roomFor {
+		lists = make([]string, 0, elements)
+	}
+	for _, list := range []*[]string{&room.token.Audience, &room.token.Scopes, &room.token.Roles} {
+		if *list == nil {
+			continue
+		}
+		start := len(lists)
+		lists = append(lists, *list...)
+		*list = slices.Clip(lists[start:])
+	}
+	return &room.token
+}
+
 // Header is what the token's JOSE header says (RFC 7515 §4).
 type Header struct {
 	Algorithm string // alg

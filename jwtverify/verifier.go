@@ -2,11 +2,12 @@ package jwtverify
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
-	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/jwks"
 )
 
@@ -36,6 +37,7 @@ type Verifier struct {
 	checks            []func(context.Context, *Token) error
 
 	headers headers
+	cache   *cache.Cache[verified] // nil: off
 
 	keys   KeySource
 	owned  *jwks.Cache // that Close closes
@@ -70,17 +72,35 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	c, err := s.split(token)
+	c, err := s.cut(token)
 	if err != nil {
 		return nil, err
 	}
-	segment := token[:strings.IndexByte(token, '.')]
-	h, known := v.headers.get(segment)
+	h, known := v.headers.get(c.segment)
 	if !known {
+		if err := s.decode(&c); err != nil {
+			return nil, err
+		}
 		if h, err = readHeader(c.header); err != nil {
 			return nil, err
 		}
 		if err := v.allowHeader(&h); err != nil {
+			return nil, err
+		}
+	}
+	var sum [sha256.Size]byte
+	if v.cache != nil { // after what costs less than a hash
+		sum = sha256.Sum256(s.token)
+		if e := v.cache.Get(&sum); e != nil {
+			if t, err, settled := v.again(ctx, e); settled {
+				v.cache.Count(s.lane, true)
+				return t, err
+			}
+		}
+		v.cache.Count(s.lane, false)
+	}
+	if known {
+		if err := s.decode(&c); err != nil {
 			return nil, err
 		}
 	}
@@ -94,16 +114,45 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if err := v.allowClaims(h, &f, c.payload); err != nil {
 		return nil, err
 	}
-	if err := v.checkSignature(ctx, h, c); err != nil {
+	key, err := v.checkSignature(ctx, h, c)
+	if err != nil {
 		return nil, err
 	}
 	if !known {
-		v.headers.put(segment, h)
+		v.headers.put(c.segment, h)
+		f.copied += allocated(int64(len(h.alg) + len(h.kid) + len(h.typ)))
 	}
 	t := f.token
 	t.Header = Header{Algorithm: h.alg, KeyID: h.kid, Type: h.typ}
 	t.ValidUntil = t.Expiry.Add(v.leeway)
 	t.claims = f.whole
+	if v.cache != nil {
+		v.cache.Put(&sum, verified{t.clone(), key}, size(t, f.copied), t.ValidUntil, v.now())
+	}
+	return v.ask(ctx, t)
+}
+
+// again decides about a token that was verified before: what its bytes and the
+// Config settle is settled; time, the key and the Checks are not. It leaves the
+// decision to verify where the key is no longer the one that verified the token.
+func (v *Verifier) again(ctx context.Context, e *cache.Entry[verified]) (t *Token, err *Error, settled bool) {
+	if err := v.allowTime(e.Value.token, v.now()); err != nil {
+		return nil, err, true
+	}
+	key, err := v.key(ctx, e.Value.token.Header)
+	if err != nil {
+		return nil, err, true
+	}
+	if !key.Equal(e.Value.key) {
+		v.cache.Forget(e)
+		return nil, nil, false
+	}
+	t, err = v.ask(ctx, e.Value.token.clone())
+	return t, err, true
+}
+
+// ask lets the Checks have the last word.
+func (v *Verifier) ask(ctx context.Context, t *Token) (*Token, *Error) {
 	for _, check := range v.checks {
 		if err := check(ctx, t); err != nil {
 			return nil, checkError(err)
@@ -134,7 +183,7 @@ func (v *Verifier) allowHeader(h *header) *Error {
 
 // allowClaims applies the policy to claims that are as yet unverified.
 func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
-	t, now := f.token, v.now()
+	t := f.token
 	switch {
 	case !f.issuer:
 		return refuse(ErrClaims, "iss is missing")
@@ -146,12 +195,11 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 		return refuse(ErrAudience, v.reading.audience+" names no audience of ours")
 	case !f.exp:
 		return refuse(ErrClaims, "exp is missing")
-	case !now.Before(t.Expiry.Add(v.leeway)):
-		return refuse(ErrExpired, "exp was "+now.Sub(t.Expiry).Round(time.Second).String()+" ago")
-	case now.Add(v.leeway).Before(t.NotBefore):
-		return refuse(ErrNotYetValid, "nbf is "+t.NotBefore.Sub(now).Round(time.Second).String()+" ahead")
-	case now.Add(v.leeway).Before(t.IssuedAt):
-		return refuse(ErrNotYetValid, "iat is "+t.IssuedAt.Sub(now).Round(time.Second).String()+" ahead")
+	}
+	if err := v.allowTime(t, v.now()); err != nil {
+		return err
+	}
+	switch {
 	case v.maxLifetime > 0 && t.IssuedAt.IsZero():
 		return refuse(ErrClaims, "iat is missing, so the token's lifetime is unknown")
 	case v.maxLifetime > 0 && t.Expiry.Sub(t.IssuedAt) > v.maxLifetime:
@@ -166,28 +214,51 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 	return nil
 }
 
-func (v *Verifier) checkSignature(ctx context.Context, h header, c compact) *Error {
-	key, err := v.keys.Key(ctx, h.kid, h.alg)
-	if err != nil {
-		e := keyError(err)
-		if e.Reason == ErrUnknownKey && h.hasKid {
-			e.Detail += ": kid is " + quote(h.kid) + ", alg " + quote(h.alg)
-		}
-		return e
-	}
-	if key == nil {
-		return refuse(ErrUnavailable, "the key source returned neither a key nor an error")
-	}
-	if err := key.Verify(h.alg, c.input, c.signature); err != nil {
-		return refuse(ErrSignature, err.Error())
+// allowTime applies what the passing of time may change.
+func (v *Verifier) allowTime(t *Token, now time.Time) *Error {
+	switch {
+	case !now.Before(t.Expiry.Add(v.leeway)):
+		return refuse(ErrExpired, "exp was "+now.Sub(t.Expiry).Round(time.Second).String()+" ago")
+	case now.Add(v.leeway).Before(t.NotBefore):
+		return refuse(ErrNotYetValid, "nbf is "+t.NotBefore.Sub(now).Round(time.Second).String()+" ahead")
+	case now.Add(v.leeway).Before(t.IssuedAt):
+		return refuse(ErrNotYetValid, "iat is "+t.IssuedAt.Sub(now).Round(time.Second).String()+" ahead")
 	}
 	return nil
+}
+
+// key asks the key source for a token's key.
+func (v *Verifier) key(ctx context.Context, h Header) (*jwks.Key, *Error) {
+	key, err := v.keys.Key(ctx, h.KeyID, h.Algorithm)
+	if err != nil {
+		e := keyError(err)
+		if e.Reason == ErrUnknownKey && h.KeyID != "" {
+			e.Detail += ": kid is " + quote(h.KeyID) + ", alg " + quote(h.Algorithm)
+		}
+		return nil, e
+	}
+	if key == nil {
+		return nil, refuse(ErrUnavailable, "the key source returned neither a key nor an error")
+	}
+	return key, nil
+}
+
+// checkSignature returns the key under which the signature holds.
+func (v *Verifier) checkSignature(ctx context.Context, h header, c compact) (*jwks.Key, *Error) {
+	key, err := v.key(ctx, Header{Algorithm: h.alg, KeyID: h.kid})
+	if err != nil {
+		return nil, err
+	}
+	if err := key.Verify(h.alg, c.input, c.signature); err != nil {
+		return nil, refuse(ErrSignature, err.Error())
+	}
+	return key, nil
 }
 
 // Ready waits until tokens can be judged: until the first keys are there. It is
 // for start-up and for readiness probes. The error is [ErrUnavailable].
 func (v *Verifier) Ready(ctx context.Context) error {
-	return v.ask(func() error {
+	return v.source(func() error {
 		if source, ok := v.keys.(interface{ Ready(context.Context) error }); ok {
 			return source.Ready(ctx)
 		}
@@ -198,7 +269,7 @@ func (v *Verifier) Ready(ctx context.Context) error {
 // Refresh fetches the keys now, for emergencies. A key source that cannot be
 // refreshed is left as it is. The error is [ErrUnavailable].
 func (v *Verifier) Refresh(ctx context.Context) error {
-	return v.ask(func() error {
+	return v.source(func() error {
 		if source, ok := v.keys.(interface{ Refresh(context.Context) error }); ok {
 			return source.Refresh(ctx)
 		}
@@ -206,14 +277,14 @@ func (v *Verifier) Refresh(ctx context.Context) error {
 	})
 }
 
-func (v *Verifier) ask(source func() error) error {
+func (v *Verifier) source(ask func() error) error {
 	if v == nil || v.keys == nil {
 		return refuse(ErrUnavailable, "the Verifier was not made by New")
 	}
 	if v.closed.Load() {
 		return refuse(ErrUnavailable, "the Verifier is closed")
 	}
-	if err := source(); err != nil {
+	if err := ask(); err != nil {
 		return unavailable("the key source", err)
 	}
 	return nil
@@ -221,18 +292,22 @@ func (v *Verifier) ask(source func() error) error {
 
 // Status is what an operator may want to know of a Verifier. It holds no secret.
 type Status struct {
-	Keys jwks.Status // zero where the key source has none to give
+	Keys  jwks.Status // zero where the key source has none to give
+	Cache CacheStatus // of verified tokens; zero where it is off
 }
 
 // Status describes the Verifier at this moment.
-func (v *Verifier) Status() Status {
+func (v *Verifier) Status() (status Status) {
 	if v == nil {
-		return Status{}
+		return status
 	}
 	if source, ok := v.keys.(interface{ Status() jwks.Status }); ok {
-		return Status{Keys: source.Status()}
+		status.Keys = source.Status()
 	}
-	return Status{}
+	if v.cache != nil {
+		status.Cache = CacheStatus(v.cache.Status())
+	}
+	return status
 }
 
 // Close ends the background work that New started and waits for it. Keys that
