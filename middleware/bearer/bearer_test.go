@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -124,9 +125,17 @@ func TestAnOutageIsNeverTakenForABadToken(t *testing.T) {
 }
 
 func TestTheAnswerNamesTheErrorOnlyToThoseWhoSentAToken(t *testing.T) {
-	require.Equal(t, bearer.Decision{Status: 401, Challenge: true}, bearer.Decide(bearer.ErrNoCredentials))
-	require.Equal(t, bearer.Decision{Status: 400, Challenge: true, Code: "invalid_request"}, bearer.Decide(bearer.ErrMalformedRequest))
-	require.Equal(t, bearer.Decision{Status: 403, Challenge: true, Code: "insufficient_scope"}, bearer.Decide(bearer.ErrForbidden))
+	for err, want := range map[error]bearer.Decision{
+		bearer.ErrNoCredentials:    {Status: 401, Challenge: true, GRPC: 16},
+		bearer.ErrMalformedRequest: {Status: 400, Challenge: true, Code: "invalid_request", GRPC: 16, Reason: "INVALID_TOKEN"},
+		bearer.ErrStreamExpired:    {Status: 401, Challenge: true, Code: "invalid_token", GRPC: 16, Reason: "TOKEN_EXPIRED"},
+		bearer.ErrForbidden:        {Status: 403, Challenge: true, Code: "insufficient_scope", GRPC: 7, Reason: "INSUFFICIENT_SCOPE"},
+		jwtverify.ErrExpired:       {Status: 401, Challenge: true, Code: "invalid_token", GRPC: 16, Reason: "INVALID_TOKEN"},
+		jwtverify.ErrUnavailable:   {Status: 503, GRPC: 14, Reason: "UNAVAILABLE", RetryAfter: time.Second},
+		errors.New("unknown"):      {Status: 503, GRPC: 14, Reason: "UNAVAILABLE", RetryAfter: time.Second},
+	} {
+		require.Equal(t, want, bearer.Decide(err), err.Error())
+	}
 }
 
 func TestARuleIsAskedOnlyAboutAToken(t *testing.T) {
@@ -193,4 +202,38 @@ func FuzzChallenge(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAContextEndsWithItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		ctx, cancel := bearer.Until(t.Context(), &jwtverify.Token{ValidUntil: now.Add(time.Minute)}, now)
+		defer cancel()
+		time.Sleep(time.Minute - 1)
+		synctest.Wait()
+		require.NoError(t, ctx.Err())
+		time.Sleep(1)
+		synctest.Wait()
+		require.ErrorIs(t, context.Cause(ctx), jwtverify.ErrExpired)
+
+		ctx, cancel = bearer.Until(t.Context(), nil, now)
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		require.NoError(t, ctx.Err())
+		cancel()
+		require.ErrorIs(t, context.Cause(ctx), context.Canceled)
+	})
+}
+
+func TestAGuardSaysWhatItLacks(t *testing.T) {
+	var none *jwtverify.Verifier
+	g := bearer.Guard{Verifier: none, Realm: "é"}
+	require.ErrorContains(t, g.Validate(), "Config.Verifier is required")
+	require.ErrorContains(t, g.Validate(), "Config.Realm is")
+	require.Nil(t, g.With().Rule)
+	g = bearer.Guard{Realm: "orders"}.With(jwtverify.Scopes("a"), jwtverify.AnyScope("b", "c"))
+	require.Equal(t, bearer.Challenge{Realm: "orders", Code: "insufficient_scope", Scopes: g.Rule.Scopes()}.String(),
+		g.Challenge(bearer.Decide(bearer.ErrForbidden)))
+	require.Equal(t, `Bearer realm="orders"`, g.Challenge(bearer.Decide(bearer.ErrNoCredentials)), "no scope for who sent nothing")
+	require.Empty(t, g.Challenge(bearer.Decide(jwtverify.ErrUnavailable)))
 }

@@ -4,34 +4,7 @@
 // answer in the words of its protocol.
 package bearer
 
-import (
-	"context"
-	"errors"
-	"strings"
-
-	"github.com/bearerguard/bearerguard/jwtverify"
-)
-
-// Verifier decides about one token, as jwtverify.Verifier does. Whoever counts
-// or traces verifications wraps one. It is called concurrently.
-type Verifier interface {
-	// Verify returns a token that may be trusted, or an error and no token.
-	Verify(ctx context.Context, token string) (*jwtverify.Token, error)
-}
-
-// What can be wrong beside the token itself.
-var (
-	// ErrNoCredentials: the request carries no bearer token; another scheme's
-	// credentials are none (RFC 6750 §3.1).
-	ErrNoCredentials = errors.New("bearer: no bearer credentials")
-	// ErrMalformedRequest: the request's credentials are repeated or not what
-	// the grammar allows.
-	ErrMalformedRequest = errors.New("bearer: malformed credentials")
-	// ErrForbidden: the token is valid and a Rule does not allow it.
-	ErrForbidden = errors.New("bearer: the token is not allowed here")
-	// errNoVerdict: a Verifier returned no token and no reason.
-	errNoVerdict = errors.New("bearer: the Verifier gave no verdict")
-)
+import "strings"
 
 // Token takes the token out of the values of a request's Authorization field:
 // exactly one, of the scheme Bearer in any case, one or more spaces, and a
@@ -99,33 +72,4 @@ func isScheme(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// Authenticate verifies the token of a request. An error of the Verifier's that
-// says neither that the token is bad nor that it cannot be judged explains
-// nothing, and is not passed on: it must not be taken for one of this package's.
-func Authenticate(ctx context.Context, v Verifier, token string) (*jwtverify.Token, error) {
-	if v == nil {
-		return nil, errNoVerdict
-	}
-	verified, err := v.Verify(ctx, token)
-	switch {
-	case err == nil && verified != nil:
-		return verified, nil
-	case errors.Is(err, jwtverify.ErrUnavailable), errors.Is(err, jwtverify.ErrInvalidToken):
-		return nil, err
-	}
-	return nil, errNoVerdict
-}
-
-// Authorize applies a Rule, in a context that carries the token. Without a token
-// there are no credentials to judge.
-func Authorize(ctx context.Context, rule jwtverify.Rule, token *jwtverify.Token) error {
-	switch {
-	case token == nil:
-		return ErrNoCredentials
-	case !rule.Allows(jwtverify.NewContext(ctx, token), token):
-		return ErrForbidden
-	}
-	return nil
 }

@@ -13,8 +13,24 @@ type Decision struct {
 	Status     int           // HTTP status
 	Challenge  bool          // whether the answer carries one
 	Code       string        // RFC 6750 §3.1; "" where no error is to be named
+	GRPC       uint32        // the number of a gRPC status code
+	Reason     string        // of a google.rpc.ErrorInfo; "" where no error is to be named
 	RetryAfter time.Duration // with status 503; at least a second
 }
+
+// Error codes of RFC 6750 §3.1.
+const (
+	invalidRequest    = "invalid_request"
+	invalidToken      = "invalid_token"
+	insufficientScope = "insufficient_scope"
+)
+
+// gRPC's status codes.
+const (
+	permissionDenied = 7
+	unavailable      = 14
+	unauthenticated  = 16
+)
 
 // Decide is the one table of answers. The order matters: an outage is never
 // taken for a bad token, and what nobody can explain counts as an outage.
@@ -22,20 +38,26 @@ func Decide(err error) Decision {
 	switch {
 	case errors.Is(err, jwtverify.ErrUnavailable):
 		var e *jwtverify.Error
-		d := Decision{Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
+		d := outage()
 		if errors.As(err, &e) {
 			d.RetryAfter = max(d.RetryAfter, e.RetryAfter)
 		}
 		return d
 	case errors.Is(err, jwtverify.ErrInvalidToken):
-		return Decision{Status: http.StatusUnauthorized, Challenge: true, Code: "invalid_token"}
+		return Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "INVALID_TOKEN"}
+	case errors.Is(err, ErrStreamExpired):
+		return Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "TOKEN_EXPIRED"}
 	case errors.Is(err, ErrNoCredentials):
 		// RFC 6750 §3.1: who sent nothing is told nothing.
-		return Decision{Status: http.StatusUnauthorized, Challenge: true}
+		return Decision{Status: http.StatusUnauthorized, Challenge: true, GRPC: unauthenticated}
 	case errors.Is(err, ErrMalformedRequest):
-		return Decision{Status: http.StatusBadRequest, Challenge: true, Code: "invalid_request"}
+		return Decision{Status: http.StatusBadRequest, Challenge: true, Code: invalidRequest, GRPC: unauthenticated, Reason: "INVALID_TOKEN"}
 	case errors.Is(err, ErrForbidden):
-		return Decision{Status: http.StatusForbidden, Challenge: true, Code: "insufficient_scope"}
+		return Decision{Status: http.StatusForbidden, Challenge: true, Code: insufficientScope, GRPC: permissionDenied, Reason: "INSUFFICIENT_SCOPE"}
 	}
-	return Decision{Status: http.StatusServiceUnavailable, RetryAfter: time.Second}
+	return outage()
+}
+
+func outage() Decision {
+	return Decision{Status: http.StatusServiceUnavailable, RetryAfter: time.Second, GRPC: unavailable, Reason: "UNAVAILABLE"}
 }

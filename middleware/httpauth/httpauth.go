@@ -23,13 +23,11 @@
 package httpauth
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 	"strings"
 
@@ -51,46 +49,34 @@ type Config struct {
 }
 
 // Auth guards handlers. New makes it. It is safe for concurrent use.
-type Auth struct{ config Config }
+type Auth struct{ guard bearer.Guard }
 
 // New makes an Auth. The error joins every fault in the Config.
 func New(c Config) (*Auth, error) {
-	var faults []error
-	if v := reflect.ValueOf(c.Verifier); !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
-		faults = append(faults, errors.New("httpauth: Config.Verifier is required: write what jwtverify.New returned"))
+	a := &Auth{bearer.Guard{Verifier: c.Verifier, Realm: c.Realm, Anonymous: c.AllowAnonymous}}
+	if err := a.guard.Validate(); err != nil {
+		return nil, fmt.Errorf("httpauth: %w", err)
 	}
-	if strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' }) {
-		faults = append(faults, fmt.Errorf("httpauth: Config.Realm is %q: write printable ASCII", c.Realm))
-	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
-	}
-	return &Auth{c}, nil
+	return a, nil
 }
 
 // Handler lets in requests with a valid token.
-func (a *Auth) Handler(next http.Handler) http.Handler { return a.guard(nil, next) }
+func (a *Auth) Handler(next http.Handler) http.Handler { return a.Require()(next) }
 
 // Require lets in requests with a valid token that every rule allows. Without
 // rules it is the same as [Auth.Handler].
 func (a *Auth) Require(rules ...jwtverify.Rule) func(http.Handler) http.Handler {
-	if len(rules) == 0 {
-		return a.Handler
+	g := a.guard.With(rules...)
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic("httpauth: a nil handler has nothing to guard")
+		}
+		return &guard{g, next}
 	}
-	rule := jwtverify.All(rules...)
-	return func(next http.Handler) http.Handler { return a.guard(&rule, next) }
-}
-
-func (a *Auth) guard(rule *jwtverify.Rule, next http.Handler) http.Handler {
-	if next == nil {
-		panic("httpauth: a nil handler has nothing to guard")
-	}
-	return &guard{auth: a, rule: rule, next: next}
 }
 
 type guard struct {
-	auth *Auth
-	rule *jwtverify.Rule // nil: any valid token will do
+	bearer.Guard
 	next http.Handler
 }
 
@@ -109,30 +95,15 @@ func (g *guard) admit(r *http.Request) (*jwtverify.Token, error) {
 	if len(authorization) > 0 && queryToken(r.URL.RawQuery) {
 		return nil, bearer.ErrMalformedRequest // RFC 6750 §2: one method for each request
 	}
-	credential, err := bearer.Token(authorization)
-	if errors.Is(err, bearer.ErrNoCredentials) && g.auth.config.AllowAnonymous && g.rule == nil {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	token, err := bearer.Authenticate(r.Context(), g.auth.config.Verifier, credential)
-	if err != nil || g.rule == nil {
-		return token, err
-	}
-	return token, bearer.Authorize(r.Context(), *g.rule, token)
+	return g.Admit(r.Context(), authorization)
 }
 
 func (g *guard) refuse(w http.ResponseWriter, err error) {
 	decision := bearer.Decide(err)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if decision.Challenge {
-		challenge := bearer.Challenge{Realm: g.auth.config.Realm, Code: decision.Code}
-		if decision.Status == http.StatusForbidden {
-			challenge.Scopes = g.rule.Scopes()
-		}
-		h.Set("WWW-Authenticate", challenge.String())
+	if challenge := g.Challenge(decision); challenge != "" {
+		h.Set("WWW-Authenticate", challenge)
 	}
 	if decision.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64(math.Ceil(decision.RetryAfter.Seconds())), 10))
