@@ -147,8 +147,7 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 		return nil, ErrKeyNotFound
 	}
 	arrived := time.Now()
-	deadline := time.NewTimer(maxWait)
-	defer deadline.Stop()
+	var deadline *time.Timer
 	sought := name{kid, alg}
 	for last := false; !last; {
 		fetched, later := c.claim(sought, arrived)
@@ -160,6 +159,10 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 			return nil, c.verdict(arrived)
 		}
 		last = later
+		if deadline == nil {
+			deadline = time.NewTimer(maxWait)
+			defer deadline.Stop()
+		}
 		if err := c.wait(ctx, fetched, deadline.C); err != nil {
 			return nil, err
 		}

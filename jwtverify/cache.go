@@ -2,6 +2,7 @@ package jwtverify
 
 import (
 	"reflect"
+	"time"
 
 	"github.com/bearerguard/bearerguard/jwks"
 )
@@ -12,6 +13,15 @@ import (
 type verified struct {
 	token *Token // the cache's own; callers get copies
 	key   *jwks.Key
+	from  time.Time // before which allowTime refuses the token, as it does from ValidUntil on
+}
+
+func (v *Verifier) verified(t *Token, key *jwks.Key) verified {
+	from := t.NotBefore
+	if t.IssuedAt.After(from) {
+		from = t.IssuedAt
+	}
+	return verified{t, key, from.Add(-v.leeway)}
 }
 
 // CacheStatus describes the cache of verified tokens.

@@ -32,9 +32,9 @@ type facts struct {
 }
 
 // readClaims reads claims. They are as yet unverified: what it returns may be
-// used to refuse the token, and for nothing else.
-func readClaims(text []byte, from *reading) (facts, *Error) {
-	room := new(tokenRoom)
+// used to refuse the token, and for nothing else. The Token is made in room, which
+// is empty.
+func readClaims(text []byte, from *reading, room *tokenRoom) (facts, *Error) {
 	f := facts{token: &room.token, whole: string(text), lists: room.lists[:0]}
 	err := strictjson.Object(text, func(name []byte, v strictjson.Value) error {
 		f.member(name, v, from)

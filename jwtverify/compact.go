@@ -1,7 +1,6 @@
 package jwtverify
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -16,21 +15,27 @@ const (
 )
 
 // compact is a token in the compact form of RFC 7515 §7.1, taken apart. Its
-// slices are windows into the scratch that it was cut with.
+// slices are windows into the scratch that it was cut with, and as it came.
 type compact struct {
-	segment                    string // the header as it came
-	input                      []byte // what the signature covers, as it came
-	header, payload, signature []byte // decoded
+	segment                    string // the header
+	header, payload, signature []byte
+	input                      []byte // what the signature covers
 }
 
 // scratch is what taking a token apart writes to. Its pool keeps one for each
 // processor, as far as it can, and so the lane in which that one counts.
 type scratch struct {
 	token, decoded []byte
+	room           tokenRoom // for a token that is not verified yet
 	lane           uint32
 }
 
 var scratches = sync.Pool{New: func() any { return &scratch{lane: rand.Uint32()} }}
+
+func (s *scratch) release() {
+	s.room = tokenRoom{}
+	scratches.Put(s)
+}
 
 // cut finds the three segments of a token, and copies it.
 func (s *scratch) cut(token string) (compact, *Error) {
@@ -50,36 +55,25 @@ func (s *scratch) cut(token string) (compact, *Error) {
 	if first > maxHeader {
 		return compact{}, refuse(ErrMalformed, "a header larger than 4 KiB")
 	}
-	s.token = append(s.token[:0], token...)
-	return compact{segment: token[:first], input: s.token[:second]}, nil
+	s.token, s.decoded = append(s.token[:0], token...), s.decoded[:0]
+	return compact{token[:first], s.token[:first], s.token[first+1 : second], s.token[second+1:], s.token[:second]}, nil
 }
 
-// decode accepts one spelling of each segment only: a second one would slip past
-// everything that knows tokens by their bytes.
-func (s *scratch) decode(c *compact) *Error {
-	// Decoded text is shorter than its base64url, so that nothing below makes
-	// the buffer move.
+// decode decodes a segment. It accepts one spelling only: a second one would slip
+// past everything that knows tokens by their bytes.
+func (s *scratch) decode(segment []byte, name string) ([]byte, *Error) {
+	// Decoded text is shorter than its base64url, so the buffer does not move
+	// under what was decoded before.
 	if cap(s.decoded) < len(s.token) {
 		s.decoded = make([]byte, 0, len(s.token))
 	}
-	rest := s.decoded[:0]
-	for _, segment := range []struct {
-		from, to int
-		into     *[]byte
-		name     string
-	}{
-		{0, len(c.segment), &c.header, "the header"},
-		{len(c.segment) + 1, len(c.input), &c.payload, "the payload"},
-		{len(c.input) + 1, len(s.token), &c.signature, "the signature"},
-	} {
-		out, err := jose.AppendBase64(rest, s.token[segment.from:segment.to])
-		if err != nil {
-			return refuse(ErrMalformed, segment.name+" is "+err.Error())
-		}
-		*segment.into = out
-		rest = out[len(out):]
+	start := len(s.decoded)
+	out, err := jose.AppendBase64(s.decoded, segment)
+	if err != nil {
+		return nil, refuse(ErrMalformed, name+" is "+err.Error())
 	}
-	return nil
+	s.decoded = out
+	return out[start:], nil
 }
 
 // header is what a JOSE header (RFC 7515 §4) says that decides anything.
@@ -94,8 +88,9 @@ type header struct {
 func readHeader(text []byte) (header, *Error) {
 	var h header
 	var fault string
+	whole := string(text) // which alg, kid and typ are parts of
 	member := func(v strictjson.Value, name string) string {
-		s, ok := v.Text()
+		s, ok := v.TextIn(whole)
 		if !ok && fault == "" {
 			fault = name + " is not a string"
 		}
@@ -141,14 +136,20 @@ func readHeader(text []byte) (header, *Error) {
 // §4.1.9): in lower case, and without the "application/" that may be left out
 // where no other slash follows.
 func mediaType(value string) string {
-	lower := []byte(value)
-	for i, c := range lower {
-		if 'A' <= c && c <= 'Z' { // ASCII only: no other letter folds to one of these
-			lower[i] = c + 'a' - 'A'
+	if strings.ContainsFunc(value, isUpper) {
+		lower := []byte(value)
+		for i, c := range lower {
+			if isUpper(rune(c)) {
+				lower[i] = c + 'a' - 'A'
+			}
 		}
+		value = string(lower)
 	}
-	if rest, ok := bytes.CutPrefix(lower, []byte("application/")); ok && bytes.IndexByte(rest, '/') < 0 {
-		return string(rest)
+	if rest, ok := strings.CutPrefix(value, "application/"); ok && !strings.Contains(rest, "/") {
+		return rest
 	}
-	return string(lower)
+	return value
 }
+
+// isUpper is about ASCII only: no other letter may fold to one of these.
+func isUpper(r rune) bool { return 'A' <= r && r <= 'Z' }

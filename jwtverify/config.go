@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -134,6 +135,7 @@ func New(c Config) (*Verifier, error) {
 		},
 	}
 	if c.CacheBytes >= 0 {
+		v.seed = maphash.MakeSeed()
 		v.cache = cache.New[verified](cmp.Or(c.CacheBytes, defaultCache), roomSize)
 	}
 	if v.now == nil {

@@ -19,21 +19,22 @@
 // does not, so that junk costs little and never reaches the issuer:
 //
 //  1. size: 16 KiB for the token, 4 KiB for its first segment
-//  2. the compact form of RFC 7515 §7.1: three segments, canonical base64url
-//  3. the header: strict JSON; alg is allowed; no crit, b64, enc or nested JWT; typ
-//  4. the claims, read once and strictly from the very bytes that the signature
-//     covers, as yet unverified
+//  2. the compact form of RFC 7515 §7.1: three segments
+//  3. the header: canonical base64url, strict JSON; alg is allowed; no crit, b64,
+//     enc or nested JWT; typ
+//  4. the base64url of the other two, and the claims: read once and strictly from
+//     the very bytes that the signature covers, as yet unverified
 //  5. iss, aud, exp, nbf, iat, the kind of token, required claims
 //  6. the key, by kid and alg
 //  7. the signature
 //  8. the Checks of the Config
 //
+// A token that was verified before is known by its SHA-256, after 2: what its
+// bytes and the Config settle is settled, while time, the key and the Checks are
+// asked again. See Config.CacheBytes.
+//
 // So a reason about claims does not say that the signature was good. No claim
 // of an unverified token leaves this package: on any error the Token is nil.
-//
-// A token that was verified before is known by its SHA-256, between 3 and 4: what
-// its bytes and the Config settle is settled, while time, the key and the Checks
-// are asked again. See Config.CacheBytes.
 //
 // # Errors
 //

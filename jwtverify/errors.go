@@ -147,10 +147,13 @@ func causes(err error) (all []error) {
 	return all
 }
 
-// keyError judges what a KeySource said.
-func keyError(err error) *Error {
-	if errors.Is(err, jwks.ErrKeyNotFound) && !errors.Is(err, jwks.ErrUnavailable) {
-		return refuse(ErrUnknownKey, "the issuer has no such key")
+// keyError judges what a KeySource said of the key that a header names.
+func keyError(err error, h Header) *Error {
+	if err == jwks.ErrKeyNotFound || errors.Is(err, jwks.ErrKeyNotFound) && !errors.Is(err, jwks.ErrUnavailable) {
+		if h.KeyID == "" {
+			return refuse(ErrUnknownKey, "the issuer has no such key: no kid")
+		}
+		return refuse(ErrUnknownKey, quote(h.KeyID, "the issuer has no such key: alg is ", h.Algorithm, ", kid is "))
 	}
 	return unavailable("the key source", err)
 }
@@ -180,11 +183,24 @@ func bounded(text string) string {
 	return quoted[1 : len(quoted)-1]
 }
 
-// quote shows a few characters of what a token said.
-func quote(text string) string {
+// seconds writes a duration into a text.
+func seconds(before string, d time.Duration, after string) string {
+	var room [64]byte
+	out := strconv.AppendInt(append(room[:0], before...), int64(d.Round(time.Second)/time.Second), 10)
+	return string(append(out, after...))
+}
+
+// quote shows a few characters of what a token said, behind some text, in a single
+// allocation: anyone can send a flood of tokens that are refused for it.
+func quote(said string, text ...string) string {
 	const most = 64
-	if len(text) > most {
-		return strconv.QuoteToASCII(text[:most]) + "…"
+	var room [512]byte // nearly always enough
+	out := room[:0]
+	for _, t := range text {
+		out = append(out, t...)
 	}
-	return strconv.QuoteToASCII(text)
+	if len(said) <= most {
+		return string(strconv.AppendQuoteToASCII(out, said))
+	}
+	return string(append(strconv.AppendQuoteToASCII(out, said[:most]), "…"...))
 }

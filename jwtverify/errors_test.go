@@ -252,7 +252,7 @@ func TestARefusalTellsOperatorsWhatTheyNeed(t *testing.T) {
 	})
 	_, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256","kid":"2024-01"}`, s.claims(t, nil)))
 	require.ErrorIs(t, err, jwtverify.ErrUnknownKey)
-	require.ErrorContains(t, err, `kid is "2024-01", alg "ES256"`)
+	require.ErrorContains(t, err, `alg is ES256, kid is "2024-01"`)
 	require.Contains(t, log.String(), "issuer="+signerIssuer)
 	require.Contains(t, log.String(), "reason=unknown_key")
 	require.Contains(t, log.String(), "2024-01")

@@ -11,13 +11,19 @@ import (
 func VerifyJWS(ctx context.Context, token string, algorithms []string, keys KeySource) ([]byte, error) {
 	s := new(scratch)
 	parts, fault := s.cut(token)
-	if fault == nil {
-		fault = s.decode(&parts)
+	decoded := func(segment []byte, name string) (out []byte) {
+		if fault == nil {
+			out, fault = s.decode(segment, name)
+		}
+		return out
 	}
+	header := decoded(parts.header, "the header")
+	payload := decoded(parts.payload, "the payload")
+	signature := decoded(parts.signature, "the signature")
 	if fault != nil {
 		return nil, fault
 	}
-	h, fault := readHeader(parts.header)
+	h, fault := readHeader(header)
 	if fault != nil {
 		return nil, fault
 	}
@@ -26,10 +32,10 @@ func VerifyJWS(ctx context.Context, token string, algorithms []string, keys KeyS
 	}
 	key, err := keys.Key(ctx, h.kid, h.alg)
 	if err != nil {
-		return nil, keyError(err)
+		return nil, keyError(err, Header{KeyID: h.kid, Algorithm: h.alg})
 	}
-	if key.Verify(h.alg, parts.input, parts.signature) != nil {
+	if key.Verify(h.alg, parts.input, signature) != nil {
 		return nil, refuse(ErrSignature, "it does not hold")
 	}
-	return parts.payload, nil
+	return payload, nil
 }

@@ -128,7 +128,7 @@ var exactNumbers = json.JoinUnmarshalers(
 // issuer and audience are the caller's to check. Scopes come from scope and scp;
 // there are no roles; ValidUntil is Expiry. The error is an [*Error].
 func TrustedToken(h Header, claims []byte) (*Token, error) {
-	f, err := readClaims(claims, &reading{audience: "aud", scopes: defaultScopes})
+	f, err := readClaims(claims, &reading{audience: "aud", scopes: defaultScopes}, new(tokenRoom))
 	if err != nil {
 		return nil, err
 	}

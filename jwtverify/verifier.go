@@ -3,6 +3,7 @@ package jwtverify
 import (
 	"context"
 	"crypto/sha256"
+	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type Verifier struct {
 	checks            []func(context.Context, *Token) error
 
 	headers headers
+	seed    maphash.Seed           // of tags
 	cache   *cache.Cache[verified] // nil: off
 
 	keys   KeySource
@@ -71,84 +73,111 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 		return nil, refuse(ErrUnavailable, "the Verifier is closed")
 	}
 	s := scratches.Get().(*scratch)
-	defer scratches.Put(s)
+	defer s.release()
 	c, err := s.cut(token)
 	if err != nil {
 		return nil, err
 	}
+	if t, err, settled := v.again(ctx, s, c); settled {
+		return t, err
+	}
 	h, known := v.headers.get(c.segment)
 	if !known {
-		if err := s.decode(&c); err != nil {
+		text, err := s.decode(c.header, "the header")
+		if err != nil {
 			return nil, err
 		}
-		if h, err = readHeader(c.header); err != nil {
+		if h, err = readHeader(text); err != nil {
 			return nil, err
 		}
 		if err := v.allowHeader(&h); err != nil {
 			return nil, err
 		}
 	}
-	var sum [sha256.Size]byte
-	if v.cache != nil { // after what costs less than a hash
-		sum = sha256.Sum256(s.token)
-		if e := v.cache.Get(&sum); e != nil {
-			if t, err, settled := v.again(ctx, e); settled {
-				v.cache.Count(s.lane, true)
-				return t, err
-			}
-		}
-		v.cache.Count(s.lane, false)
+	payload, err := s.decode(c.payload, "the payload")
+	if err != nil {
+		return nil, err
 	}
-	if known {
-		if err := s.decode(&c); err != nil {
-			return nil, err
-		}
+	signature, err := s.decode(c.signature, "the signature")
+	if err != nil {
+		return nil, err
 	}
-	if len(c.signature) == 0 {
+	if len(signature) == 0 {
 		return nil, refuse(ErrMalformed, "an empty signature")
 	}
-	f, err := readClaims(c.payload, &v.reading)
+	f, err := readClaims(payload, &v.reading, &s.room)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.allowClaims(h, &f, c.payload); err != nil {
+	if err := v.allowClaims(h, &f, payload); err != nil {
 		return nil, err
 	}
-	key, err := v.checkSignature(ctx, h, c)
+	key, err := v.key(ctx, Header{Algorithm: h.alg, KeyID: h.kid})
 	if err != nil {
 		return nil, err
+	}
+	if err := key.Verify(h.alg, c.input, signature); err != nil {
+		return nil, refuse(ErrSignature, err.Error())
 	}
 	if !known {
 		v.headers.put(c.segment, h)
-		f.copied += allocated(int64(len(h.alg) + len(h.kid) + len(h.typ)))
+		f.copied += allocated(int64(len(c.segment)))
 	}
-	t := f.token
-	t.Header = Header{Algorithm: h.alg, KeyID: h.kid, Type: h.typ}
-	t.ValidUntil = t.Expiry.Add(v.leeway)
-	t.claims = f.whole
+	f.token.Header = Header{Algorithm: h.alg, KeyID: h.kid, Type: h.typ}
+	f.token.ValidUntil = f.token.Expiry.Add(v.leeway)
+	f.token.claims = f.whole
+	t := f.token.clone()
 	if v.cache != nil {
-		v.cache.Put(&sum, verified{t.clone(), key}, size(t, f.copied), t.ValidUntil, v.now())
+		sum := sha256.Sum256(s.token)
+		v.cache.Put(v.tag(c), &sum, v.verified(t.clone(), key), size(t, f.copied), t.ValidUntil, v.now())
 	}
 	return v.ask(ctx, t)
 }
 
 // again decides about a token that was verified before: what its bytes and the
 // Config settle is settled; time, the key and the Checks are not. It leaves the
-// decision to verify where the key is no longer the one that verified the token.
-func (v *Verifier) again(ctx context.Context, e *cache.Entry[verified]) (t *Token, err *Error, settled bool) {
-	if err := v.allowTime(e.Value.token, v.now()); err != nil {
-		return nil, err, true
+// decision to verify where there was none or the key is no longer the one that
+// verified it.
+func (v *Verifier) again(ctx context.Context, s *scratch, c compact) (t *Token, err *Error, settled bool) {
+	if v.cache == nil {
+		return nil, nil, false
 	}
-	key, err := v.key(ctx, e.Value.token.Header)
+	e := v.cache.Get(v.tag(c))
+	if e == nil {
+		v.cache.Count(s.lane, false)
+		return nil, nil, false
+	}
+	if sum := sha256.Sum256(s.token); !e.Is(&sum) {
+		v.cache.Count(s.lane, false)
+		return nil, nil, false
+	}
+	known := &e.Value
+	if now := v.now(); now.Before(known.from) || !now.Before(known.token.ValidUntil) {
+		if err := v.allowTime(known.token, now); err != nil {
+			v.cache.Count(s.lane, true)
+			return nil, err, true
+		}
+	}
+	key, err := v.key(ctx, known.token.Header)
+	if err == nil && !key.Equal(known.key) {
+		v.cache.Forget(e)
+		v.cache.Count(s.lane, false)
+		return nil, nil, false
+	}
+	v.cache.Count(s.lane, true)
 	if err != nil {
 		return nil, err, true
 	}
-	if !key.Equal(e.Value.key) {
-		v.cache.Forget(e)
-		return nil, nil, false
-	}
-	t, err = v.ask(ctx, e.Value.token.clone())
+	t, err = v.ask(ctx, known.token.clone())
 	return t, err, true
+}
+
+// tag is where the cache has a token: by its header and the end of its signature,
+// which nobody can choose who cannot sign. So a token that was not seen before is
+// not hashed whole in vain.
+func (v *Verifier) tag(c compact) cache.Tag {
+	end := c.signature[max(0, len(c.signature)-16):]
+	return cache.Tag(maphash.Bytes(v.seed, c.header) ^ maphash.Bytes(v.seed, end))
 }
 
 // ask lets the Checks have the last word.
@@ -163,7 +192,7 @@ func (v *Verifier) ask(ctx context.Context, t *Token) (*Token, *Error) {
 
 func (v *Verifier) allowHeader(h *header) *Error {
 	if !v.algorithms[h.alg] {
-		return refuse(ErrAlgorithm, "alg is "+quote(h.alg))
+		return refuse(ErrAlgorithm, quote(h.alg, "alg is "))
 	}
 	if h.hasKid && h.kid == "" {
 		// Not the same as no kid, which any sole key may serve.
@@ -176,7 +205,7 @@ func (v *Verifier) allowHeader(h *header) *Error {
 		return refuse(ErrType, "typ is empty")
 	case v.types == nil && typ != accessToken && typ != "jwt" && typ != "",
 		v.types != nil && !v.types[typ]:
-		return refuse(ErrType, "typ is "+quote(h.typ))
+		return refuse(ErrType, quote(h.typ, "typ is "))
 	}
 	return nil
 }
@@ -218,11 +247,11 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 func (v *Verifier) allowTime(t *Token, now time.Time) *Error {
 	switch {
 	case !now.Before(t.Expiry.Add(v.leeway)):
-		return refuse(ErrExpired, "exp was "+now.Sub(t.Expiry).Round(time.Second).String()+" ago")
+		return refuse(ErrExpired, seconds("exp was ", now.Sub(t.Expiry), " s ago"))
 	case now.Add(v.leeway).Before(t.NotBefore):
-		return refuse(ErrNotYetValid, "nbf is "+t.NotBefore.Sub(now).Round(time.Second).String()+" ahead")
+		return refuse(ErrNotYetValid, seconds("nbf is ", t.NotBefore.Sub(now), " s ahead"))
 	case now.Add(v.leeway).Before(t.IssuedAt):
-		return refuse(ErrNotYetValid, "iat is "+t.IssuedAt.Sub(now).Round(time.Second).String()+" ahead")
+		return refuse(ErrNotYetValid, seconds("iat is ", t.IssuedAt.Sub(now), " s ahead"))
 	}
 	return nil
 }
@@ -231,26 +260,10 @@ func (v *Verifier) allowTime(t *Token, now time.Time) *Error {
 func (v *Verifier) key(ctx context.Context, h Header) (*jwks.Key, *Error) {
 	key, err := v.keys.Key(ctx, h.KeyID, h.Algorithm)
 	if err != nil {
-		e := keyError(err)
-		if e.Reason == ErrUnknownKey && h.KeyID != "" {
-			e.Detail += ": kid is " + quote(h.KeyID) + ", alg " + quote(h.Algorithm)
-		}
-		return nil, e
+		return nil, keyError(err, h)
 	}
 	if key == nil {
 		return nil, refuse(ErrUnavailable, "the key source returned neither a key nor an error")
-	}
-	return key, nil
-}
-
-// checkSignature returns the key under which the signature holds.
-func (v *Verifier) checkSignature(ctx context.Context, h header, c compact) (*jwks.Key, *Error) {
-	key, err := v.key(ctx, Header{Algorithm: h.alg, KeyID: h.kid})
-	if err != nil {
-		return nil, err
-	}
-	if err := key.Verify(h.alg, c.input, c.signature); err != nil {
-		return nil, refuse(ErrSignature, err.Error())
 	}
 	return key, nil
 }

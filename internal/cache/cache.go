@@ -3,7 +3,6 @@
 package cache
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
 	"reflect"
@@ -16,10 +15,14 @@ import (
 // the same one would take an entry that is somebody else's.
 type Sum = [32]byte
 
+// Tag is where an entry is looked for. It costs less than a Sum, and decides
+// nothing: two entries with one Tag are in each other's way, no more.
+type Tag uint64
+
 // Cache holds entries until they expire or make room for others. It is safe for
 // concurrent use.
 //
-// It is an array of small sets. A Sum belongs to one of them, so that looking
+// It is an array of small sets. A Tag belongs to one of them, so that looking
 // and making room touch a few pointers and nothing that is shared by all; no
 // lock is taken. Room is made by evicting what expired, then what was used
 // least: an entry starts with no uses, so a flood of those that come once
@@ -55,6 +58,7 @@ type set[V any] [ways]atomic.Pointer[Entry[V]]
 type Entry[V any] struct {
 	Value V
 
+	tag   Tag
 	sum   Sum
 	until time.Time
 	bytes int64
@@ -100,28 +104,34 @@ func (c *Cache[V]) fill() {
 
 func at[V any](sets []set[V], n uint64) *set[V] { return &sets[n&uint64(len(sets)-1)] }
 
-func home[V any](sets []set[V], sum *Sum) *set[V] {
-	return at(sets, binary.LittleEndian.Uint64(sum[:]))
-}
-
-// Get finds an entry; nil if it is not there. It may have expired.
-func (c *Cache[V]) Get(sum *Sum) *Entry[V] {
+// Get finds the entry with a Tag; nil if there is none. It may have expired, and
+// it may be another's: see [Entry.Is].
+func (c *Cache[V]) Get(tag Tag) *Entry[V] {
 	sets := c.array.Load()
 	if sets == nil {
 		return nil
 	}
-	s := home(*sets, sum)
+	s := at(*sets, uint64(tag))
 	for i := range s {
-		if e := s[i].Load(); e != nil && e.sum == *sum {
-			// Written to only while it changes, since writing is what makes
-			// cores wait for each other.
-			if uses := e.uses.Load(); uses < maxUses {
-				e.uses.Store(uses + 1)
-			}
+		if e := s[i].Load(); e != nil && e.tag == tag {
 			return e
 		}
 	}
 	return nil
+}
+
+// Is reports whether the entry is the one with this Sum. If it is, that counts as
+// a use.
+func (e *Entry[V]) Is(sum *Sum) bool {
+	if e.sum != *sum {
+		return false
+	}
+	// Written to only while it changes, since writing is what makes cores wait for
+	// each other.
+	if uses := e.uses.Load(); uses < maxUses {
+		e.uses.Store(uses + 1)
+	}
+	return true
 }
 
 // Count counts a use of what Get found, or a search in vain. Callers in different
@@ -136,7 +146,7 @@ func (c *Cache[V]) Count(lane uint32, hit bool) {
 
 // Put lets a value in that takes so many bytes beside those of V itself. The
 // value is the Cache's from now on.
-func (c *Cache[V]) Put(sum *Sum, value V, bytes int64, until, now time.Time) {
+func (c *Cache[V]) Put(tag Tag, sum *Sum, value V, bytes int64, until, now time.Time) {
 	bytes += sizeOf[Entry[V]]()
 	if bytes > c.largest {
 		return
@@ -147,9 +157,9 @@ func (c *Cache[V]) Put(sum *Sum, value V, bytes int64, until, now time.Time) {
 	if !c.reserve(sets, bytes, now) {
 		return
 	}
-	e := &Entry[V]{Value: value, sum: *sum, until: until, bytes: bytes}
-	s := home(sets, sum)
-	way, old := s.place(sum, now)
+	e := &Entry[V]{Value: value, tag: tag, sum: *sum, until: until, bytes: bytes}
+	s := at(sets, uint64(tag))
+	way, old := s.place(tag, now)
 	again := old != nil && old.sum == *sum
 	if again {
 		e.uses.Store(old.uses.Load())
@@ -206,15 +216,15 @@ func (c *Cache[V]) evict(sets []set[V], now time.Time) {
 	}
 }
 
-// place chooses where a set takes a new entry: in place of the same one, of
+// place chooses where a set takes a new entry: in place of one with its Tag, of
 // nothing, else of the victim.
-func (s *set[V]) place(sum *Sum, now time.Time) (way int, old *Entry[V]) {
+func (s *set[V]) place(tag Tag, now time.Time) (way int, old *Entry[V]) {
 	free := -1
 	for i := range s {
 		switch e := s[i].Load(); {
 		case e == nil:
 			free = i
-		case e.sum == *sum:
+		case e.tag == tag:
 			return i, e
 		}
 	}
@@ -276,7 +286,7 @@ func (c *Cache[V]) sweep(s *set[V], now time.Time) {
 
 // Forget takes an entry out.
 func (c *Cache[V]) Forget(e *Entry[V]) {
-	s := home(*c.array.Load(), &e.sum)
+	s := at(*c.array.Load(), uint64(e.tag))
 	for i := range s {
 		if s[i].CompareAndSwap(e, nil) {
 			c.gone(e, false)

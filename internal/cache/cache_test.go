@@ -26,10 +26,13 @@ func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
 					var number [8]byte
 					binary.LittleEndian.PutUint64(number[:], random.Uint64N(1000))
 					sum := sha256.Sum256(number[:])
-					switch e := c.Get(&sum); {
+					tag := Tag(binary.LittleEndian.Uint64(sum[:]))
+					switch e := c.Get(tag); {
 					case e == nil:
 						end := now.Add(time.Duration(random.IntN(3000)) * time.Millisecond)
-						c.Put(&sum, step, 500+random.Int64N(3000), end, now)
+						c.Put(tag, &sum, step, 500+random.Int64N(3000), end, now)
+					case !e.Is(&sum):
+						t.Errorf("another's entry")
 					case random.IntN(10) == 0:
 						c.Forget(e)
 						c.Forget(e) // as two callers may, who had it from Get
@@ -48,7 +51,7 @@ func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
 			for j := range sets[i] {
 				if e := sets[i][j].Load(); e != nil {
 					entries, bytes = entries+1, bytes+e.bytes
-					require.Same(t, &sets[i], home(sets, &e.sum))
+					require.Same(t, &sets[i], at(sets, uint64(e.tag)))
 				}
 			}
 		}
@@ -56,4 +59,18 @@ func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
 		require.Equal(t, bytes, c.used.Load())
 		require.Equal(t, entries, c.Status().Entries)
 	}
+}
+
+func TestAnEntryIsKnownByItsSumAlone(t *testing.T) {
+	c := New[string](20_000, 0)
+	now := time.Unix(0, 0)
+	one, other := sha256.Sum256([]byte("one")), sha256.Sum256([]byte("other"))
+	c.Put(7, &one, "one", 0, now.Add(time.Minute), now)
+	require.True(t, c.Get(7).Is(&one))
+	require.False(t, c.Get(7).Is(&other))
+	require.Nil(t, c.Get(8))
+	c.Put(7, &other, "other", 0, now.Add(time.Minute), now)
+	require.True(t, c.Get(7).Is(&other))
+	require.False(t, c.Get(7).Is(&one))
+	require.Equal(t, 1, c.Status().Entries)
 }

@@ -185,8 +185,8 @@ func (v Value) Members(member func(name []byte, value Value) error) error {
 // text is known to be valid JSON, so counting brackets outside strings is all
 // that there is to do.
 func (v Value) deeperThan(limit int) bool {
-	if k := v.Kind(); k != '{' && k != '[' {
-		return false
+	if k := v.Kind(); k != '{' && k != '[' || len(v.raw) <= 2*limit {
+		return false // each level takes two brackets
 	}
 	depth, quoted := 0, false
 	for i := 0; i < len(v.raw); i++ {
