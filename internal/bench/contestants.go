@@ -34,6 +34,8 @@ type verifyFunc func(token string) error
 // that no call of what it returns has to; ctx ends what it leaves running.
 type contestant struct {
 	name string // fit for the name of a Go benchmark
+	kind kind
+	peer bool // not ours
 	open func(ctx context.Context, iss *issuer, alg string) (verifyFunc, error)
 }
 
@@ -44,17 +46,17 @@ const (
 )
 
 var contestants = []contestant{
-	{oursName, openFirst},
-	{againName, openAgain},
-	{keyfuncName, openKeyfunc},
-	{"go-oidc-v3", openGoOIDC},
-	{"auth0-go-jwt-middleware-v3", openAuth0},
-	{"jwx-v2", openJWX},
+	{oursName, first, false, openFirst},
+	{againName, again, false, openAgain},
+	{keyfuncName, first, true, openKeyfunc},
+	{"go-oidc-v3", first, true, openGoOIDC},
+	{"auth0-go-jwt-middleware-v3", first, true, openAuth0},
+	{"jwx-v2", first, true, openJWX},
 }
 
 // floor is what every contestant is measured against: what nobody can leave
 // out.
-var floor = contestant{"floor", openFloor}
+var floor = contestant{"floor", "", true, openFloor}
 
 // openFirst turns the cache of verified tokens off: every call is a first
 // verification.

@@ -9,7 +9,7 @@ import (
 // heat is everything that verifies one token.
 type heat struct {
 	alg, token string
-	lanes      []*lane // the contestants
+	lanes      []*lane // the contestants, and junk
 	floor      *lane
 }
 
@@ -29,7 +29,7 @@ func newHeat(ctx context.Context, iss *issuer, alg string) (*heat, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s, %s: %w", alg, c.name, err)
 		}
-		return &lane{name: c.name, verify: verify}, nil
+		return &lane{name: c.name, kind: c.kind, peer: c.peer, verify: verify}, nil
 	}
 	h := &heat{alg: alg, token: token}
 	for _, c := range contestants {
@@ -39,7 +39,11 @@ func newHeat(ctx context.Context, iss *issuer, alg string) (*heat, error) {
 		}
 		h.lanes = append(h.lanes, l)
 	}
-	var err error
+	junk, err := junkLanes(ctx, iss, alg)
+	if err != nil {
+		return nil, err
+	}
+	h.lanes = append(h.lanes, junk...)
 	h.floor, err = enter(floor, map[string]string{checksSignature: forged[checksSignature]})
 	return h, err
 }

@@ -22,13 +22,13 @@ import (
 )
 
 type options struct {
-	algs      []string
-	rounds    int
-	slot      time.Duration
-	json      bool
-	check     bool
-	maxRatio  float64
-	maxAllocs uint64
+	algs   []string
+	rounds int
+	slot   time.Duration
+	only   []string
+	json   bool
+	check  bool
+	slack  float64
 }
 
 func main() {
@@ -68,9 +68,18 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.rounds, "rounds", 61, "rounds to take the medians of")
 	flags.DurationVar(&o.slot, "slot", 4*time.Millisecond, "length of one slot")
 	flags.BoolVar(&o.json, "json", false, "print JSON instead of a table")
-	flags.BoolVar(&o.check, "check", false, "exit 1 if "+oursName+" exceeds the limits for "+gatedAlg)
-	flags.Float64Var(&o.maxRatio, "max-ratio", 1.25, "limit of -check: time as a multiple of the floor's")
-	flags.Uint64Var(&o.maxAllocs, "max-allocs", 45, "limit of -check: allocations")
+	o.only = parts
+	flags.Func("only", "comma-separated `list` of the parts to measure (default all: "+strings.Join(parts, ",")+")", func(list string) error {
+		o.only = strings.Split(list, ",")
+		for _, part := range o.only {
+			if !slices.Contains(parts, part) {
+				return fmt.Errorf("%q is none of %s", part, strings.Join(parts, ", "))
+			}
+		}
+		return nil
+	})
+	flags.BoolVar(&o.check, "check", false, "exit 1 if one of our times or allocations is beyond its limit")
+	flags.Float64Var(&o.slack, "slack", 1, "multiply the limits of time for -check")
 	if err := flags.Parse(args); err != nil {
 		return o, err // already printed
 	}
@@ -80,8 +89,10 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case o.rounds < 1 || o.slot <= 0:
 		err = errors.New("-rounds and -slot must be positive")
-	case o.check && !slices.Contains(o.algs, gatedAlg):
-		err = errors.New("-check needs " + gatedAlg + " among -algs")
+	case !(o.slack > 0):
+		err = errors.New("-slack must be positive")
+	case o.check && !slices.Contains(o.only, partVerify):
+		err = errors.New("-check needs " + partVerify + " among -only")
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
@@ -98,27 +109,52 @@ func bench(opts options, stdout io.Writer) error {
 	}
 	defer iss.Close()
 
-	var rows []row
-	for _, alg := range opts.algs {
-		h, err := newHeat(ctx, iss, alg)
-		if err != nil {
-			return err
+	var r results
+	if slices.Contains(opts.only, partVerify) {
+		for _, alg := range opts.algs {
+			h, err := newHeat(ctx, iss, alg)
+			if err != nil {
+				return err
+			}
+			if err := h.race(opts.rounds, opts.slot); err != nil {
+				return err
+			}
+			measured, err := h.rows()
+			if err != nil {
+				return err
+			}
+			r.Rows = append(r.Rows, measured...)
 		}
-		if err := h.race(opts.rounds, opts.slot); err != nil {
-			return err
-		}
-		measured, err := h.rows()
-		if err != nil {
-			return err
-		}
-		rows = append(rows, measured...)
 	}
-	print := printTable
+	if slices.Contains(opts.only, partGrowth) {
+		for _, d := range dimensions {
+			measured, err := d.grow(ctx, opts.rounds, opts.slot)
+			if err != nil {
+				return err
+			}
+			r.Growth = append(r.Growth, measured...)
+		}
+	}
+	if slices.Contains(opts.only, partCores) {
+		if r.Concurrency, err = concurrency(ctx, iss, opts.algs[0], opts.rounds, 5*opts.slot); err != nil {
+			return err
+		}
+	}
+	print := (*results).print
 	if opts.json {
-		print = printJSON
+		print = func(r *results, w io.Writer) error { return printJSON(w, r) }
 	}
-	if err := print(stdout, rows); err != nil || !opts.check {
+	if err := print(&r, stdout); err != nil || !opts.check {
 		return err
 	}
-	return gate(rows, opts.maxRatio, opts.maxAllocs)
+	return gate(r.Rows, opts.slack)
 }
+
+// The parts of a run.
+const (
+	partVerify = "verify"
+	partGrowth = "growth"
+	partCores  = "cores"
+)
+
+var parts = []string{partVerify, partGrowth, partCores}

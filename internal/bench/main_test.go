@@ -2,14 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/ed25519"
 	"encoding/json"
+	"math"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
 // quick makes a run short; it says nothing about speed.
-var quick = []string{"-rounds", "2", "-slot", "100us", "-algs", "RS256"}
+var quick = []string{"-rounds", "2", "-slot", "100us", "-algs", "RS256", "-only", "verify"}
 
 func runQuick(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
@@ -23,41 +28,106 @@ func TestTheTableHasALineForEachContestantAndTheFloor(t *testing.T) {
 	for _, c := range append(contestants[:len(contestants):len(contestants)], floor) {
 		require.Regexp(t, `(?m)^\Q`+c.name+`\E +\d`, stdout)
 	}
+	for _, j := range allJunk {
+		require.Regexp(t, `(?m)^\Q`+j.name+`\E +\d`, stdout)
+	}
 }
 
 func TestJSONHasTheSameRows(t *testing.T) {
 	code, stdout, stderr := runQuick("-json")
 	require.Zero(t, code, stderr)
-	var rows []row
-	require.NoError(t, json.Unmarshal([]byte(stdout), &rows))
-	require.Len(t, rows, len(contestants)+1)
+	var got results
+	require.NoError(t, json.Unmarshal([]byte(stdout), &got))
+	rows := got.Rows
+	require.Len(t, rows, len(contestants)+len(allJunk)+1)
 	for _, r := range rows {
 		require.Equal(t, "RS256", r.Alg)
 		require.Positive(t, r.FloorRatio, r.Name)
 		require.Positive(t, r.PeerRatio, r.Name)
 		require.Positive(t, r.AllocsPerOp, r.Name)
 	}
-	require.Equal(t, floor.name, rows[len(contestants)].Name)
-	require.Equal(t, 1.0, rows[len(contestants)].FloorRatio)
+	require.Equal(t, floor.name, rows[len(rows)-1].Name)
+	require.Equal(t, 1.0, rows[len(rows)-1].FloorRatio)
+	require.Empty(t, got.Growth)
 }
 
 func TestCheckFailsTheRunBeyondALimit(t *testing.T) {
-	code, _, stderr := runQuick("-check", "-max-ratio", "Inf", "-max-allocs", "100000")
+	code, _, stderr := runQuick("-check", "-slack", "1e9")
 	require.Zero(t, code, stderr)
-	code, _, stderr = runQuick("-check", "-max-ratio", "Inf", "-max-allocs", "0")
-	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "allocations, the limit is 0")
-	code, _, stderr = runQuick("-check", "-max-ratio", "0", "-max-allocs", "100000")
+	code, _, stderr = runQuick("-check", "-slack", "1e-9")
 	require.Equal(t, 1, code)
 	require.Contains(t, stderr, "times the floor, the limit is 0")
+	require.Contains(t, stderr, "times the floor, the limit is 1.0000")
 }
 
-func TestTheGateJudgesOnlyOurRS256(t *testing.T) {
-	good := row{Alg: "RS256", Name: oursName, FloorRatio: 1.25, AllocsPerOp: 45}
-	slow := row{Alg: "RS256", Name: keyfuncName, FloorRatio: 9, AllocsPerOp: 900}
-	elsewhere := row{Alg: "ES256", Name: oursName, FloorRatio: 9, AllocsPerOp: 900}
-	require.NoError(t, gate([]row{slow, elsewhere, good}, 1.25, 45))
-	require.Error(t, gate([]row{slow, elsewhere}, 1.25, 45), "nothing measured")
+func TestTheGateJudgesEveryRowOfOurs(t *testing.T) {
+	good := func() []row {
+		return []row{
+			{Alg: "RS256", Name: oursName, Kind: first, FloorRatio: 1.09, PeerRatio: 0.8, AllocsPerOp: 14},
+			{Alg: "ES256", Name: againName, Kind: again, FloorRatio: 0.02, PeerRatio: 1. / 85, AllocsPerOp: 4},
+			{Alg: "EdDSA", Name: "expired", Kind: late, FloorRatio: 1. / 18, PeerRatio: 0.04, AllocsPerOp: 10},
+			{Alg: "RS256", Name: "two segments", Kind: early, FloorRatio: 1. / 50, PeerRatio: 0.01, AllocsPerOp: 3},
+			{Alg: "RS256", Name: keyfuncName, Kind: first, Peer: true, FloorRatio: 9, PeerRatio: 1, AllocsPerOp: 900},
+			{Alg: "RS256", Name: floor.name, FloorRatio: 1, PeerRatio: 1, AllocsPerOp: 11, Peer: true},
+		}
+	}
+	require.NoError(t, gate(good(), 1))
+	for i, spoil := range []func(*row){
+		func(r *row) { r.FloorRatio = 1.0901 },
+		func(r *row) { r.PeerRatio = 1. / 84 },
+		func(r *row) { r.FloorRatio = 1. / 17 },
+		func(r *row) { r.FloorRatio = 1. / 49 },
+	} {
+		rows := good()
+		spoil(&rows[i])
+		require.ErrorContains(t, gate(rows, 1), rows[i].Alg+", "+rows[i].Name)
+		require.NoError(t, gate(rows, 1.1), "within the slack")
+		rows = good()
+		rows[i].AllocsPerOp++
+		require.ErrorContains(t, gate(rows, 1000), rows[i].Alg+", "+rows[i].Name)
+	}
+	require.Error(t, gate(good()[4:], 1), "nothing of ours")
+	nan := good()
+	nan[0].FloorRatio = math.NaN()
+	require.Error(t, gate(nan, 1))
+}
+
+func TestOnlyThePartsAskedForAreMeasured(t *testing.T) {
+	code, stdout, stderr := runQuick("-only", "cores")
+	require.Zero(t, code, stderr)
+	require.NotContains(t, stdout, oursName)
+	require.Regexp(t, `(?m)^64 +\d`, stdout)
+}
+
+func TestGrowthIsComparedWithTheSmallest(t *testing.T) {
+	small := dimension{"calls", []int{1, 4}, func(_ context.Context, size, _ int) (verifyFunc, error) {
+		return func(string) error { time.Sleep(time.Duration(size) * time.Microsecond); return nil }, nil
+	}}
+	synctest.Test(t, func(t *testing.T) {
+		rows, err := small.grow(t.Context(), 3, time.Millisecond)
+		require.NoError(t, err)
+		require.Len(t, rows, 2)
+		require.Equal(t, grown{"calls", 1, 1, 1, 1000, 1000}, rows[0])
+		require.Equal(t, grown{"calls", 4, 4, 4, 4000, 4000}, rows[1])
+	})
+}
+
+func TestEveryDimensionVerifiesItsTokens(t *testing.T) {
+	for _, d := range dimensions {
+		for _, cacheBytes := range []int{-1, 0} {
+			verify, err := d.open(t.Context(), d.sizes[1], cacheBytes)
+			require.NoError(t, err)
+			for range 2 * d.sizes[1] {
+				require.NoError(t, verify(""), d.name)
+			}
+		}
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	for _, size := range dimensions[2].sizes {
+		token, err := tokenOfSize(issuerName, "0", key, size)
+		require.NoError(t, err)
+		require.InDelta(t, size, len(token), 8)
+	}
 }
 
 func TestWrongFlagsAreRefusedBeforeAnythingIsMeasured(t *testing.T) {
@@ -66,7 +136,9 @@ func TestWrongFlagsAreRefusedBeforeAnythingIsMeasured(t *testing.T) {
 		{"-algs", ""},
 		{"-rounds", "0"},
 		{"-slot", "0s"},
-		{"-check", "-algs", "ES256"},
+		{"-only", "all"},
+		{"-slack", "0"},
+		{"-check", "-only", "growth"},
 		{"stray"},
 	} {
 		code, stdout, stderr := runQuick(args...)

@@ -12,6 +12,8 @@ import (
 // lane is one verify function in a race and what was seen of it.
 type lane struct {
 	name   string
+	kind   kind
+	peer   bool // not ours
 	verify verifyFunc
 	calls  int       // that fill one slot
 	ns     []float64 // per call, one for each slot
