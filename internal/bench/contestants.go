@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/MicahParks/keyfunc/v3"
 	auth0jwks "github.com/auth0/go-jwt-middleware/v3/jwks"
@@ -58,24 +59,37 @@ var contestants = []contestant{
 // out.
 var floor = contestant{"floor", "", true, openFloor}
 
-// openFirst turns the cache of verified tokens off: every call is a first
-// verification.
+// cacheBytes turns the cache of verified tokens off where every call is to be a
+// first verification; else it is the one that everybody has by default.
+func cacheBytes(k kind) int {
+	if k == first {
+		return -1
+	}
+	return 0
+}
+
 func openFirst(ctx context.Context, iss *issuer, alg string) (verifyFunc, error) {
-	return openOurs(ctx, iss, alg, -1)
+	return openOurs(ctx, iss, alg, first)
 }
 
-// openAgain has the cache of verified tokens that everybody has by default:
-// every call but the first finds the token there.
 func openAgain(ctx context.Context, iss *issuer, alg string) (verifyFunc, error) {
-	return openOurs(ctx, iss, alg, 0)
+	return openOurs(ctx, iss, alg, again)
 }
 
-func openOurs(ctx context.Context, iss *issuer, alg string, cacheBytes int) (verifyFunc, error) {
+func openOurs(ctx context.Context, iss *issuer, alg string, k kind) (verifyFunc, error) {
+	v, err := newVerifier(ctx, iss, alg, cacheBytes(k))
+	return func(token string) error {
+		_, err := v.Verify(ctx, token)
+		return err
+	}, err
+}
+
+func newVerifier(ctx context.Context, iss *issuer, alg string, cacheBytes int) (*jwtverify.Verifier, error) {
 	v, err := jwtverify.New(jwtverify.Config{
 		Issuer:     issuerName,
 		Audience:   []string{audience},
 		Algorithms: []string{alg},
-		JWKS:       jwks.Config{URL: iss.URL},
+		JWKS:       jwks.Config{URL: iss.URL, Cooldown: time.Hour}, // longer than any race of junk
 		CacheBytes: cacheBytes,
 		Logger:     slog.New(slog.DiscardHandler),
 	})
@@ -83,10 +97,7 @@ func openOurs(ctx context.Context, iss *issuer, alg string, cacheBytes int) (ver
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { _ = v.Close() })
-	return func(token string) error {
-		_, err := v.Verify(ctx, token)
-		return err
-	}, v.Ready(ctx)
+	return v, v.Ready(ctx)
 }
 
 func openKeyfunc(ctx context.Context, iss *issuer, alg string) (verifyFunc, error) {

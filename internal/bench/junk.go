@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"strings"
 	"time"
 
-	"github.com/bearerguard/bearerguard/jwks"
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
 
@@ -94,17 +92,10 @@ var allJunk = []junk{
 // junkLanes opens a lane for each kind of junk, on one Verifier with its default
 // cache.
 func junkLanes(ctx context.Context, iss *issuer, alg string) ([]*lane, error) {
-	v, err := jwtverify.New(jwtverify.Config{
-		Issuer:     issuerName,
-		Audience:   []string{audience},
-		Algorithms: []string{alg},
-		JWKS:       jwks.Config{URL: iss.URL, Cooldown: time.Hour}, // longer than any race
-		Logger:     slog.New(slog.DiscardHandler),
-	})
+	v, err := newVerifier(ctx, iss, alg, cacheBytes(again))
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { _ = v.Close() })
 	good, err := iss.token(alg, nil)
 	if err == nil {
 		_, err = v.Verify(ctx, good) // its header is known from now on, as in every day's work

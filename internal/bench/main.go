@@ -140,6 +140,11 @@ func bench(opts options, stdout io.Writer) error {
 			return err
 		}
 	}
+	if slices.Contains(opts.only, partRequests) {
+		if r.Requests, err = wholeRequests(ctx, iss, opts.algs[0], max(1, opts.rounds/3), 12*opts.slot); err != nil {
+			return err
+		}
+	}
 	print := (*results).print
 	if opts.json {
 		print = func(r *results, w io.Writer) error { return printJSON(w, r) }
@@ -147,14 +152,15 @@ func bench(opts options, stdout io.Writer) error {
 	if err := print(&r, stdout); err != nil || !opts.check {
 		return err
 	}
-	return gate(r.Rows, opts.slack)
+	return errors.Join(gate(r.Rows, opts.slack), gateServed(r.Requests, opts.slack))
 }
 
 // The parts of a run.
 const (
-	partVerify = "verify"
-	partGrowth = "growth"
-	partCores  = "cores"
+	partVerify   = "verify"
+	partGrowth   = "growth"
+	partCores    = "cores"
+	partRequests = "requests"
 )
 
-var parts = []string{partVerify, partGrowth, partCores}
+var parts = []string{partVerify, partGrowth, partCores, partRequests}

@@ -5,7 +5,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +101,37 @@ func TestOnlyThePartsAskedForAreMeasured(t *testing.T) {
 	require.Zero(t, code, stderr)
 	require.NotContains(t, stdout, oursName)
 	require.Regexp(t, `(?m)^64 +\d`, stdout)
+}
+
+func TestEveryContestantServesRequests(t *testing.T) {
+	code, stdout, stderr := runQuick("-only", "requests")
+	require.Zero(t, code, stderr)
+	for _, c := range contestants {
+		require.Regexp(t, `(?m)^\Q`+c.name+`\E +0\.\d+ +\d|^\Q`+c.name+`\E +\d`, stdout)
+	}
+	require.Contains(t, stdout, bareName)
+}
+
+func TestAnAnswerOtherThanTheHandlersEndsARun(t *testing.T) {
+	s := &stand{name: "refusing", server: httptest.NewServer(guarded(func(string) error { return errors.New("no") }))}
+	defer s.server.Close()
+	require.Error(t, s.ask("token"))
+	_, err := s.load([][]byte{fmt.Appendf(nil, requestPattern, "token")}, time.Millisecond)
+	require.ErrorContains(t, err, "401")
+	other := &stand{name: "other", server: httptest.NewServer(http.NotFoundHandler())}
+	defer other.server.Close()
+	_, err = other.load([][]byte{fmt.Appendf(nil, requestPattern, "token")}, time.Millisecond)
+	require.ErrorContains(t, err, "404")
+}
+
+func TestTheGateHoldsRepeatedTokensToTheBareHandler(t *testing.T) {
+	rows := []served{{bareName, 1, 1000}, {oursName, 0.5, 500}, {againName, 0.95, 950}, {keyfuncName, 0.1, 100}}
+	require.NoError(t, gateServed(rows, 1))
+	rows[2].Ratio = 0.949
+	require.ErrorContains(t, gateServed(rows, 1), againName)
+	require.NoError(t, gateServed(rows, 1.5))
+	rows[2].Ratio = math.NaN()
+	require.Error(t, gateServed(rows, 1))
 }
 
 func TestGrowthIsComparedWithTheSmallest(t *testing.T) {

@@ -66,6 +66,7 @@ type results struct {
 	Rows        []row     `json:"rows"`
 	Growth      []grown   `json:"growth,omitempty"`
 	Concurrency []callers `json:"concurrency,omitempty"`
+	Requests    []served  `json:"requests,omitempty"`
 }
 
 func (r *results) print(w io.Writer) error {
@@ -78,6 +79,9 @@ func (r *results) print(w io.Writer) error {
 	}
 	if len(r.Concurrency) > 0 {
 		errs = append(errs, printConcurrency(w, r.Concurrency))
+	}
+	if len(r.Requests) > 0 {
+		errs = append(errs, printServed(w, r.Requests))
 	}
 	return errors.Join(errs...)
 }

@@ -237,3 +237,16 @@ func TestAGuardSaysWhatItLacks(t *testing.T) {
 	require.Equal(t, `Bearer realm="orders"`, g.Challenge(bearer.Decide(bearer.ErrNoCredentials)), "no scope for who sent nothing")
 	require.Empty(t, g.Challenge(bearer.Decide(jwtverify.ErrUnavailable)))
 }
+
+func TestACharacterOutsideTheAlphabetIsFoundWhereverItStands(t *testing.T) {
+	alphabet := regexp.MustCompile(`\A[A-Za-z0-9._~+/-]\z`)
+	for c := range 256 {
+		for at := range 19 {
+			token := []byte(strings.Repeat("a", 20))
+			token[at] = byte(c)
+			_, err := bearer.Token([]string{"Bearer " + string(token)})
+			fits := alphabet.Match([]byte{byte(c)}) || c == ' ' && at == 0 // one more space before the token
+			require.Equal(t, fits, err == nil, "%q at %d", c, at)
+		}
+	}
+}
