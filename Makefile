@@ -26,7 +26,7 @@ endef
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: test race fuzz e2e bench fleet faults
+.PHONY: test race fuzz e2e bench caches fleet faults
 test: ## Run the tests of every module; needs nothing but Go
 	$(call each,$(GO) test ./...)
 
@@ -51,6 +51,9 @@ e2e: ## Run the tests against real servers; needs Node.js and npm
 
 bench: ## Compare Verify with its peers and check it against our limits, with half as much again for other work of the machine
 	cd internal/bench && $(GO) run . -check -slack 1.5
+
+caches: ## Weigh caches for verified tokens
+	cd internal/bench && $(GO) run ./caches
 
 fleet: ## Simulate what 100,000 replicas do to their issuer, and draw it
 	cd internal/bench && $(GO) run ./fleet -check
