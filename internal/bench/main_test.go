@@ -55,15 +55,6 @@ func TestJSONHasTheSameRows(t *testing.T) {
 	require.Empty(t, got.Growth)
 }
 
-func TestCheckFailsTheRunBeyondALimit(t *testing.T) {
-	code, _, stderr := runQuick("-check", "-slack", "1e9")
-	require.Zero(t, code, stderr)
-	code, _, stderr = runQuick("-check", "-slack", "1e-9")
-	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "times the floor, the limit is 0")
-	require.Contains(t, stderr, "times the floor, the limit is 1.0000")
-}
-
 func TestTheGateJudgesEveryRowOfOurs(t *testing.T) {
 	good := func() []row {
 		return []row{

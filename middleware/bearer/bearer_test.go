@@ -209,10 +209,10 @@ func TestAContextEndsWithItsToken(t *testing.T) {
 		now := time.Now()
 		ctx, cancel := bearer.Until(t.Context(), &jwtverify.Token{ValidUntil: now.Add(time.Minute)}, now)
 		defer cancel()
-		time.Sleep(time.Minute - 1)
+		time.Sleep(time.Minute - time.Nanosecond)
 		synctest.Wait()
 		require.NoError(t, ctx.Err())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.ErrorIs(t, context.Cause(ctx), jwtverify.ErrExpired)
 
