@@ -112,7 +112,8 @@ func New(c Config) (*Cache, error) {
 // unknown one, and before there is any set, Key may wait for a fetch, 2 s at
 // most. The error is [ErrKeyNotFound] only for a denied key, or if a set says so
 // that was fetched after the call or within the last Cooldown, and
-// [ErrUnavailable] otherwise.
+// [ErrUnavailable] otherwise. With a context that has ended Key answers at once
+// and causes no fetch.
 func (c *Cache) Key(ctx context.Context, kid, alg string) (*Key, error) {
 	if c == nil {
 		return nil, &unavailable{detail: "the Cache is nil"}
@@ -140,15 +141,18 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	if c.ctx == nil {
 		return nil, &unavailable{detail: "the Cache was not made by New"}
 	}
-	if err := ctx.Err(); err != nil { // who is gone already causes no fetch
-		return nil, &unavailable{detail: "the caller's context has ended", cause: err}
-	}
 	if c.refuses(kid) {
 		return nil, ErrKeyNotFound
 	}
 	arrived := time.Now()
 	var deadline *time.Timer
 	sought := name{kid, alg}
+	if err := ctx.Err(); err != nil { // who is gone already causes no fetch
+		if c.settled(sought, arrived) {
+			return nil, c.verdict(arrived)
+		}
+		return nil, &unavailable{detail: "the caller's context has ended", cause: err}
+	}
 	for last := false; !last; {
 		fetched, later := c.claim(sought, arrived)
 		if fetched == nil {
@@ -194,6 +198,16 @@ func (c *Cache) claim(sought name, arrived time.Time) (fetched <-chan singleflig
 	}
 	c.status.UnknownKeyFetches++
 	return c.startLocked(false), true
+}
+
+// settled reports whether a key is none of the set at hand and no fetch could
+// change that now.
+func (c *Cache) settled(sought name, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	bucket := c.bucket // a copy: looking takes nothing
+	ok, _ := bucket.Take(now, c.config.Cooldown)
+	return !c.inFlight && (!ok || now.Before(c.hold) || now.Before(c.absent[c.hash(sought)]))
 }
 
 // verdict is what to answer for a key that was not found: that it does not

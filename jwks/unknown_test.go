@@ -447,3 +447,33 @@ func TestACallerWhoIsGoneCausesNoFetch(t *testing.T) {
 		requireKey(t, cache, "a")
 	})
 }
+
+// So whoever has more to check than the key can ask first, at no cost to the
+// issuer, whether the key alone decides.
+func TestACallerWhoIsGoneHearsOfAKeyThatNoFetchCouldBring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		ask := func(kid string) error {
+			_, err := cache.Key(ended, kid, "EdDSA")
+			return err
+		}
+		requireUnavailable(t, ask("b"))
+		requireNoSuchKey(t, cache, "b")
+		require.Equal(t, jwks.ErrKeyNotFound, ask("b"), "a fetch did not bring it")
+		requireUnavailable(t, ask("c")) // another fetch might
+		requireNoSuchKey(t, cache, "c")
+		require.Equal(t, jwks.ErrKeyNotFound, ask("d"), "there is no fetch left")
+		before := i.fetches()
+		time.Sleep(31 * time.Second)
+		requireUnavailable(t, ask("b"))
+		requireUnavailable(t, ask("d"))
+		i.serve("/keys", status(429, "Retry-After", "40"))
+		requireUnavailable(t, func() error { _, err := cache.Key(t.Context(), "d", "EdDSA"); return err }())
+		requireUnavailable(t, ask("d")) // the set is too old to say so
+		require.Equal(t, before+1, i.fetches())
+		require.NoError(t, cache.Close())
+		requireUnavailable(t, ask("b"))
+	})
+}

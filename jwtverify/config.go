@@ -162,6 +162,7 @@ func New(c Config) (*Verifier, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(append(faults, v.Close())...)
 	}
+	v.fetched, _ = v.keys.(*jwks.Cache)
 	return v, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bearerguard/bearerguard/jwks"
 	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/jwtverify/jwttest"
 )
 
 var reasons = []jwtverify.Reason{
@@ -290,4 +291,34 @@ func TestWhatNeedsNoKeyIsRefusedWithoutAskingForOne(t *testing.T) {
 	_, err := v.Verify(t.Context(), good)
 	require.NoError(t, err)
 	require.Equal(t, 1, keys.asked)
+}
+
+// What the key alone decides is decided first, as long as that costs no fetch.
+func TestAKidThatWasLookedForInVainIsRefusedBeforeTheClaims(t *testing.T) {
+	issuer := jwttest.NewIssuer("https://api.example.com")
+	t.Cleanup(issuer.Close)
+	v, err := jwtverify.New(issuer.Config())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, v.Close()) })
+	require.NoError(t, v.Ready(t.Context()))
+	refused := func(kid string, claims jwttest.Claims, reason jwtverify.Reason) {
+		t.Helper()
+		_, err := v.Verify(t.Context(), issuer.Mint(jwttest.Header{"kid": kid}, claims))
+		require.Equal(t, reason, jwtverify.ReasonOf(err))
+	}
+	expired := jwttest.Claims{"exp": 1}
+	refused("made up", expired, jwtverify.ErrExpired)
+	require.EqualValues(t, 1, v.Status().Keys.Fetches, "claims that are refused cost the issuer nothing")
+	refused("made up", nil, jwtverify.ErrUnknownKey)
+	require.EqualValues(t, 2, v.Status().Keys.Fetches)
+	refused("made up", expired, jwtverify.ErrUnknownKey)
+	refused("another", expired, jwtverify.ErrExpired)
+	refused("another", nil, jwtverify.ErrUnknownKey)
+	require.EqualValues(t, 3, v.Status().Keys.Fetches)
+	refused("a third", expired, jwtverify.ErrUnknownKey) // no fetch could be made for it now
+	require.EqualValues(t, 3, v.Status().Keys.Fetches)
+	_, err = v.Verify(t.Context(), issuer.Token(expired))
+	require.ErrorIs(t, err, jwtverify.ErrExpired)
+	_, err = v.Verify(t.Context(), issuer.Token(nil))
+	require.NoError(t, err)
 }

@@ -3,6 +3,7 @@ package jwtverify
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
@@ -41,11 +42,12 @@ type Verifier struct {
 	seed    maphash.Seed           // of tags
 	cache   *cache.Cache[verified] // nil: off
 
-	keys   KeySource
-	owned  *jwks.Cache // that Close closes
-	now    func() time.Time
-	logger *slog.Logger
-	closed atomic.Bool
+	keys    KeySource
+	fetched *jwks.Cache // keys, if they are one
+	owned   *jwks.Cache // that Close closes
+	now     func() time.Time
+	logger  *slog.Logger
+	closed  atomic.Bool
 }
 
 // Verify decides about one token, in compact form and without any scheme before
@@ -91,6 +93,9 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 			return nil, err
 		}
 		if err := v.allowHeader(&h); err != nil {
+			return nil, err
+		}
+		if err := v.allowKey(h); err != nil {
 			return nil, err
 		}
 	}
@@ -209,6 +214,26 @@ func (v *Verifier) allowHeader(h *header) *Error {
 	}
 	return nil
 }
+
+// allowKey refuses a kid that the issuer was asked for in vain a moment ago, before
+// the claims are read: in a flood of made-up kids most of them. All others are
+// refused for their claims first, and the issuer is asked only for the rest.
+func (v *Verifier) allowKey(h header) *Error {
+	if v.fetched == nil {
+		return nil // other sources may answer at their cost, or not at once
+	}
+	if _, err := v.fetched.Key(ended, h.kid, h.alg); err != nil && !errors.Is(err, jwks.ErrUnavailable) {
+		return keyError(err, Header{Algorithm: h.alg, KeyID: h.kid})
+	}
+	return nil
+}
+
+// ended is the context with which a jwks.Cache fetches nothing.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // allowClaims applies the policy to claims that are as yet unverified.
 func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {

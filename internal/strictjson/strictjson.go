@@ -5,14 +5,16 @@
 // "exp", the last of two "aud" members, or what stands behind the closing
 // brace. Here a text is one JSON object and nothing else, in valid UTF-8, with
 // exact and unique member names at every level, nested at most [MaxDepth] deep.
+//
+// jsontext decides what is valid, in one pass over the whole text, before
+// anybody sees a part of it. What is left to do is to find where each member of
+// a text ends that is known to be valid, which a few lines do.
 package strictjson
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -23,89 +25,31 @@ const MaxDepth = 32
 
 var (
 	errNotObject = errors.New("not a JSON object")
-	errTrailing  = errors.New("something follows the JSON object")
-	errSyntax    = errors.New("not valid JSON, or a duplicate member name")
+	errSyntax    = errors.New("not valid JSON, a duplicate member name, or something behind the object")
 	errDepth     = fmt.Errorf("nested deeper than %d levels", MaxDepth)
 )
 
-// reader keeps a decoder and the buffers that it works on together, so that a
-// request pays for none of them.
-type reader struct {
-	buf  bytes.Buffer
-	dec  jsontext.Decoder
-	name []byte
-}
-
-var readers = sync.Pool{New: func() any { return new(reader) }}
-
-func acquire(text []byte) *reader {
-	r := readers.Get().(*reader)
-	r.buf.Reset()
-	r.buf.Write(text)
-	r.dec.Reset(&r.buf, jsontext.AllowDuplicateNames(false), jsontext.AllowInvalidUTF8(false))
-	return r
-}
-
-func (r *reader) release() {
-	// One large key set must not stay in memory with every later token.
-	if r.buf.Cap() <= 64<<10 {
-		readers.Put(r)
-	}
-}
-
 // Object reads text as one strict JSON object and calls member for each of its
-// members, in order. Name and value are valid only until member returns. The
-// whole text has been checked only once Object has returned nil: until then a
-// caller trusts nothing that member saw. An error of member's ends the reading
-// and is returned as it is; no other error holds any part of text.
+// members, in order. Name and value are windows into text, valid as long as it
+// is. Nothing is called unless the whole text is valid. An error of member's ends
+// the reading and is returned as it is; no other error holds any part of text.
 func Object(text []byte, member func(name []byte, value Value) error) error {
-	return object(text, 0, MaxDepth-1, member)
-}
-
-// object reads an object that stands at an offset in the whole text. The values
-// of its members may nest depth levels deep.
-func object(text []byte, at, depth int, member func(name []byte, value Value) error) error {
-	r := acquire(text)
-	defer r.release()
-	if r.dec.PeekKind() != '{' {
+	start := skipSpace(text, 0)
+	if start == len(text) || text[start] != '{' {
 		return errNotObject
 	}
-	if _, err := r.dec.ReadToken(); err != nil {
+	// By default IsValid allows neither duplicate names nor invalid UTF-8; naming
+	// that anew for each token costs as much as reading a member.
+	if !jsontext.Value(text).IsValid() {
 		return errSyntax
 	}
-	for r.dec.PeekKind() != '}' {
-		quoted, err := r.dec.ReadValue()
-		if err != nil {
-			return errSyntax
-		}
-		name, err := unquote(r.name[:0], quoted)
-		if err != nil {
-			return errSyntax
-		}
-		// The next read may move what the name is a window into.
-		r.name = append(r.name[:0], name...)
-		raw, err := r.dec.ReadValue()
-		if err != nil {
-			return errSyntax
-		}
-		value := Value{raw, at + int(r.dec.InputOffset()) - len(raw)}
-		if value.deeperThan(depth) {
-			return errDepth
-		}
-		if err := member(r.name, value); err != nil {
-			return err
-		}
+	if tooDeep(text) {
+		return errDepth
 	}
-	if _, err := r.dec.ReadToken(); err != nil {
-		return errSyntax
-	}
-	if _, err := r.dec.ReadToken(); err != io.EOF {
-		return errTrailing
-	}
-	return nil
+	return Value{text[start:], start}.Members(member)
 }
 
-// Value is one member's value: JSON text that has been checked.
+// Value is one member's value: JSON text that is valid.
 type Value struct {
 	raw []byte
 	at  int // its offset in the whole text
@@ -113,7 +57,14 @@ type Value struct {
 
 // Kind is 'n' for null, 't' or 'f' for a boolean, '"' for a string, '0' for a
 // number, '{' for an object and '[' for an array.
-func (v Value) Kind() byte { return byte(jsontext.Value(v.raw).Kind()) }
+func (v Value) Kind() byte {
+	switch c := v.raw[0]; {
+	case c == '-' || '0' <= c && c <= '9':
+		return '0'
+	default:
+		return c
+	}
+}
 
 // Raw is the value's JSON text, valid as long as the Value is.
 func (v Value) Raw() []byte { return v.raw }
@@ -123,7 +74,7 @@ func (v Value) Text() (s string, ok bool) {
 	if v.Kind() != '"' {
 		return "", false
 	}
-	text, err := unquote(nil, v.raw)
+	text, err := unquote(v.raw)
 	return string(text), err == nil
 }
 
@@ -145,7 +96,7 @@ func (v Value) Is(s string) bool {
 	if v.Kind() != '"' {
 		return false
 	}
-	text, err := unquote(nil, v.raw)
+	text, err := unquote(v.raw)
 	return err == nil && string(text) == s
 }
 
@@ -155,19 +106,12 @@ func (v Value) Elements(element func(Value) error) error {
 	if v.Kind() != '[' {
 		return nil
 	}
-	r := acquire(v.raw)
-	defer r.release()
-	if _, err := r.dec.ReadToken(); err != nil {
-		return errSyntax
-	}
-	for r.dec.PeekKind() != ']' {
-		raw, err := r.dec.ReadValue()
-		if err != nil {
-			return errSyntax
-		}
-		if err := element(Value{raw, v.at + int(r.dec.InputOffset()) - len(raw)}); err != nil {
+	for i := skipSpace(v.raw, 1); v.raw[i] != ']'; {
+		e := v.part(i)
+		if err := element(e); err != nil {
 			return err
 		}
+		i = v.next(i + len(e.raw))
 	}
 	return nil
 }
@@ -178,29 +122,101 @@ func (v Value) Members(member func(name []byte, value Value) error) error {
 	if v.Kind() != '{' {
 		return nil
 	}
-	return object(v.raw, v.at, MaxDepth, member) // the depth is known to be within bounds
+	for i := skipSpace(v.raw, 1); v.raw[i] != '}'; {
+		quoted := v.part(i).raw
+		name, err := unquote(quoted)
+		if err != nil {
+			return errSyntax
+		}
+		colon := skipSpace(v.raw, i+len(quoted))
+		i = skipSpace(v.raw, colon+1)
+		value := v.part(i)
+		if err := member(name, value); err != nil {
+			return err
+		}
+		i = v.next(i + len(value.raw))
+	}
+	return nil
 }
 
-// deeperThan reports whether containers nest more than limit levels deep. The
-// text is known to be valid JSON, so counting brackets outside strings is all
-// that there is to do.
-func (v Value) deeperThan(limit int) bool {
-	if k := v.Kind(); k != '{' && k != '[' || len(v.raw) <= 2*limit {
-		return false // each level takes two brackets
+// part is the value that begins at i.
+func (v Value) part(i int) Value { return Value{v.raw[i : i+length(v.raw[i:])], v.at + i} }
+
+// next finds the beginning of what comes after the value that ends at i: of
+// another one behind a comma, or of the closing bracket.
+func (v Value) next(i int) int {
+	if i = skipSpace(v.raw, i); v.raw[i] == ',' {
+		i = skipSpace(v.raw, i+1)
 	}
-	depth, quoted := 0, false
-	for i := 0; i < len(v.raw); i++ {
-		switch c := v.raw[i]; {
-		case quoted && c == '\\':
+	return i
+}
+
+// length of the value with which a valid text begins.
+func length(text []byte) int {
+	switch text[0] {
+	case '"':
+		return quoted(text)
+	case '{', '[':
+		for i, depth := 0, 0; ; {
+			switch text[i] {
+			case '"':
+				i += quoted(text[i:])
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			if i++; depth == 0 {
+				return i
+			}
+		}
+	default: // a number or a word
+		i := 1
+		for i < len(text) && text[i] != ',' && text[i] != ']' && text[i] != '}' && text[i] > ' ' {
 			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > limit {
+		}
+		return i
+	}
+}
+
+// quoted is the length of a string, quotes included: up to the first quote that
+// no backslash escapes, which an even number of them do not.
+func quoted(text []byte) int {
+	for i := 1; ; {
+		i += bytes.IndexByte(text[i:], '"') + 1
+		slashes := 0
+		for text[i-2-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return i
+		}
+	}
+}
+
+func skipSpace(text []byte, i int) int {
+	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
+		i++
+	}
+	return i
+}
+
+// tooDeep reports whether the containers of a valid text nest more than MaxDepth
+// deep. Most texts do not even have so many.
+func tooDeep(text []byte) bool {
+	if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= MaxDepth {
+		return false
+	}
+	for i, depth := 0, 0; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			i += quoted(text[i:]) - 1
+		case '{', '[':
+			if depth++; depth > MaxDepth {
 				return true
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
 		}
 	}
@@ -208,10 +224,10 @@ func (v Value) deeperThan(limit int) bool {
 }
 
 // unquote returns the content of a JSON string: a window into quoted where
-// nothing in it is escaped, which is nearly always, else appended to dst.
-func unquote(dst, quoted []byte) ([]byte, error) {
+// nothing in it is escaped, which is nearly always.
+func unquote(quoted []byte) ([]byte, error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1], nil
 	}
-	return jsontext.AppendUnquote(dst, quoted)
+	return jsontext.AppendUnquote(nil, quoted)
 }
