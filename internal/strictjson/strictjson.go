@@ -38,6 +38,10 @@ func Object(text []byte, member func(name []byte, value Value) error) error {
 	if start == len(text) || text[start] != '{' {
 		return errNotObject
 	}
+	// Most junk is cut off somewhere, and this says so for nothing.
+	if end := bytes.TrimRight(text, " \t\r\n"); end[len(end)-1] != '}' {
+		return errSyntax
+	}
 	// By default IsValid allows neither duplicate names nor invalid UTF-8; naming
 	// that anew for each token costs as much as reading a member.
 	if !jsontext.Value(text).IsValid() {
