@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/bearerguard/bearerguard/internal/contextkey"
 )
 
 // Token is an access token that was verified. It belongs to whoever got it:
@@ -138,17 +140,15 @@ func TrustedToken(h Header, claims []byte) (*Token, error) {
 	return f.token, nil
 }
 
-type contextKey struct{}
-
 // NewContext returns a context that carries a verified token. A nil Token hides
 // one that ctx carries.
 func NewContext(ctx context.Context, t *Token) context.Context {
-	return context.WithValue(ctx, contextKey{}, t)
+	return context.WithValue(ctx, contextkey.Token{}, t)
 }
 
 // FromContext returns the token that a request was let in with. It is false
 // where there is none.
 func FromContext(ctx context.Context) (*Token, bool) {
-	t, _ := ctx.Value(contextKey{}).(*Token)
+	t, _ := ctx.Value(contextkey.Token{}).(*Token)
 	return t, t != nil
 }

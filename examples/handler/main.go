@@ -9,13 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"log"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
 	"github.com/bearerguard/bearerguard/middleware/bearer"
+	"github.com/bearerguard/bearerguard/middleware/httpauth"
 )
 
 func main() {
@@ -32,14 +31,22 @@ func run(issuer, audience, listen string) error {
 		return err
 	}
 	defer v.Close()
-	return (&http.Server{Addr: listen, Handler: newHandler(v), ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
+	handler, err := newHandler(v)
+	if err != nil {
+		return err
+	}
+	return (&http.Server{Addr: listen, Handler: handler, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
 }
 
-func newHandler(v *jwtverify.Verifier) http.Handler {
+func newHandler(v *jwtverify.Verifier) (http.Handler, error) {
+	auth, err := httpauth.New(httpauth.Config{Verifier: v}) // here it only words refusals
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /customers/{customer}/orders", func(w http.ResponseWriter, r *http.Request) {
 		var tok *jwtverify.Token
-		credential, err := bearer.Token(r.Header.Values("Authorization"))
+		credential, err := httpauth.Token(r)
 		if err == nil {
 			tok, err = v.Verify(r.Context(), credential)
 		}
@@ -47,24 +54,11 @@ func newHandler(v *jwtverify.Verifier) http.Handler {
 			err = bearer.ErrForbidden
 		}
 		if err != nil {
-			refuse(w, err)
+			log.Print("refused: ", err) // for the operator; a client is told no more than RFC 6750 says
+			auth.Refuse(w, r, err)
 			return
 		}
 		fmt.Fprintf(w, "the orders of %s\n", tok.Subject)
 	})
-	return mux
-}
-
-// refuse answers as RFC 6750 says; an outage is no 401, which makes clients throw good tokens away.
-func refuse(w http.ResponseWriter, err error) {
-	log.Print("refused: ", err) // for the operator; a client is told no more than what follows
-	d := bearer.Decide(err)
-	if d.Challenge {
-		w.Header().Set("WWW-Authenticate", bearer.Challenge{Code: d.Code}.String())
-	}
-	if d.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(d.RetryAfter.Seconds()))))
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, http.StatusText(d.Status), d.Status)
+	return mux, nil
 }

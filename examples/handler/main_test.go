@@ -55,7 +55,9 @@ func get(t *testing.T, issuer *jwttest.Issuer, authorization string) *httptest.R
 	if authorization != "" {
 		r.Header.Set("Authorization", authorization)
 	}
+	handler, err := newHandler(v)
+	require.NoError(t, err)
 	w := httptest.NewRecorder()
-	newHandler(v).ServeHTTP(w, r)
+	handler.ServeHTTP(w, r)
 	return w
 }

@@ -15,9 +15,9 @@ const DefaultRealm = "api"
 
 // The descriptions are fixed: what a token says never comes back in an answer.
 var descriptions = map[string]string{
-	invalidRequest:    "The request must carry one well-formed bearer token in one Authorization header",
-	invalidToken:      "The access token is malformed, expired, revoked or not meant for this API",
-	insufficientScope: "The access token does not have the scopes or roles that are needed",
+	invalidRequest:    malformed.Detail,
+	invalidToken:      invalid.Detail,
+	insufficientScope: forbidden.Detail,
 }
 
 // String writes the challenge. Whatever the fields hold, it parses, on one line;

@@ -35,6 +35,18 @@ func Token(authorization []string) (string, error) {
 	return token, nil
 }
 
+// Bare is [Token] for a place that has no scheme before the token, such as a
+// cookie or a header of a proxy's. No values are [ErrNoCredentials].
+func Bare(values []string) (string, error) {
+	switch {
+	case len(values) == 0:
+		return "", ErrNoCredentials
+	case len(values) > 1 || !isB64Token(values[0]):
+		return "", ErrMalformedRequest
+	}
+	return values[0], nil
+}
+
 // hidesBearer reports whether another scheme's credentials go on, behind a comma,
 // with those of a bearer: two fields that somebody on the way has joined.
 func hidesBearer(credentials string) bool {

@@ -16,6 +16,7 @@ type Decision struct {
 	GRPC       uint32        // the number of a gRPC status code
 	Reason     string        // of a google.rpc.ErrorInfo; "" where no error is to be named
 	RetryAfter time.Duration // with status 503; at least a second
+	Detail     string        // a fixed sentence for the client
 }
 
 // Error codes of RFC 6750 §3.1.
@@ -38,26 +39,37 @@ func Decide(err error) Decision {
 	switch {
 	case errors.Is(err, jwtverify.ErrUnavailable):
 		var e *jwtverify.Error
-		d := outage()
+		d := outage
 		if errors.As(err, &e) {
 			d.RetryAfter = max(d.RetryAfter, e.RetryAfter)
 		}
 		return d
 	case errors.Is(err, jwtverify.ErrInvalidToken):
-		return Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "INVALID_TOKEN"}
+		return invalid
 	case errors.Is(err, ErrStreamExpired):
-		return Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "TOKEN_EXPIRED"}
+		return expired
 	case errors.Is(err, ErrNoCredentials):
-		// RFC 6750 §3.1: who sent nothing is told nothing.
-		return Decision{Status: http.StatusUnauthorized, Challenge: true, GRPC: unauthenticated}
+		return anonymous
 	case errors.Is(err, ErrMalformedRequest):
-		return Decision{Status: http.StatusBadRequest, Challenge: true, Code: invalidRequest, GRPC: unauthenticated, Reason: "INVALID_TOKEN"}
+		return malformed
 	case errors.Is(err, ErrForbidden):
-		return Decision{Status: http.StatusForbidden, Challenge: true, Code: insufficientScope, GRPC: permissionDenied, Reason: "INSUFFICIENT_SCOPE"}
+		return forbidden
 	}
-	return outage()
+	return outage
 }
 
-func outage() Decision {
-	return Decision{Status: http.StatusServiceUnavailable, RetryAfter: time.Second, GRPC: unavailable, Reason: "UNAVAILABLE"}
-}
+var (
+	// RFC 6750 §3.1: who sent nothing is told nothing.
+	anonymous = Decision{Status: http.StatusUnauthorized, Challenge: true, GRPC: unauthenticated,
+		Detail: "A bearer token is needed"}
+	malformed = Decision{Status: http.StatusBadRequest, Challenge: true, Code: invalidRequest, GRPC: unauthenticated, Reason: "INVALID_TOKEN",
+		Detail: "The request must carry one well-formed bearer token, and no other credential"}
+	invalid = Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "INVALID_TOKEN",
+		Detail: "The access token is malformed, expired, revoked or not meant for this API"}
+	expired = Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "TOKEN_EXPIRED",
+		Detail: "The access token has expired"}
+	forbidden = Decision{Status: http.StatusForbidden, Challenge: true, Code: insufficientScope, GRPC: permissionDenied, Reason: "INSUFFICIENT_SCOPE",
+		Detail: "The access token does not have the scopes or roles that are needed"}
+	outage = Decision{Status: http.StatusServiceUnavailable, RetryAfter: time.Second, GRPC: unavailable, Reason: "UNAVAILABLE",
+		Detail: "Access tokens cannot be verified at the moment"}
+)

@@ -66,25 +66,32 @@ func (g Guard) With(rules ...jwtverify.Rule) Guard {
 	return g
 }
 
-// Admit decides about a request by the values of its Authorization field. The
-// error is for [Decide]; the token is nil where there is an error, and for an
-// anonymous request.
-func (g *Guard) Admit(ctx context.Context, authorization []string) (*jwtverify.Token, error) {
-	credential, err := Token(authorization)
-	if errors.Is(err, ErrNoCredentials) && g.Anonymous && g.Rule == nil {
+// Admit decides about a request by the credential that [Token] found in it, or by
+// the error with which it found none. The error is for [Decide]; the token is nil
+// where there is an error, and for an anonymous request.
+func (g *Guard) Admit(ctx context.Context, credential string, fault error) (*jwtverify.Token, error) {
+	if errors.Is(fault, ErrNoCredentials) && g.Anonymous && g.Rule == nil {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
+	if fault != nil {
+		return nil, fault
 	}
 	token, err := Authenticate(ctx, g.Verifier, credential)
-	if err == nil && g.Rule != nil {
-		err = Authorize(ctx, *g.Rule, token)
+	if err == nil {
+		err = g.Allow(ctx, token)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return token, nil
+}
+
+// Allow applies the Guard's Rule to a token that it has admitted before.
+func (g *Guard) Allow(ctx context.Context, token *jwtverify.Token) error {
+	if g.Rule == nil {
+		return nil
+	}
+	return Authorize(ctx, *g.Rule, token)
 }
 
 // Challenge is what the answer to a refused request asks for; "" where the answer

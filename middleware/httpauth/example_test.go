@@ -40,7 +40,7 @@ func ExampleAuth_Require() {
 	}
 	// Output:
 	// 200 orders of alice
-	// 403 Forbidden
+	// 403 {"title":"Forbidden","status":403,"detail":"The access token does not have the scopes or roles that are needed"}
 }
 
 // Everything below the middleware is guarded, with chi's Use as with this.

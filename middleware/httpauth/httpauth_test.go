@@ -82,7 +82,7 @@ func TestEachRefusalIsAnsweredAsRFC6750Says(t *testing.T) {
 	scoped := auth.Require(jwtverify.Scopes("read", "write"))(whoami)
 	good := issuer.Token(jwttest.Claims{"scope": "read write", "sub": "alice"})
 	const invalidToken = `Bearer realm="orders", error="invalid_token", error_description="The access token is malformed, expired, revoked or not meant for this API"`
-	const invalidRequest = `Bearer realm="orders", error="invalid_request", error_description="The request must carry one well-formed bearer token in one Authorization header"`
+	const invalidRequest = `Bearer realm="orders", error="invalid_request", error_description="The request must carry one well-formed bearer token, and no other credential"`
 	const forbidden = `Bearer realm="orders", error="insufficient_scope", error_description="The access token does not have the scopes or roles that are needed"`
 	for name, c := range map[string]struct {
 		handler   http.Handler
@@ -122,7 +122,7 @@ func TestEachRefusalIsAnsweredAsRFC6750Says(t *testing.T) {
 			require.Equal(t, []string{c.challenge}, got.header.Values("WWW-Authenticate"))
 			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
 			require.NotContains(t, got.body, "alice", "the handler is not called")
-			require.Equal(t, "text/plain; charset=utf-8", got.header.Get("Content-Type"))
+			require.Equal(t, "application/problem+json", got.header.Get("Content-Type"))
 			require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 		})
 	}
