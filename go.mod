@@ -3,6 +3,7 @@ module github.com/bearerguard/bearerguard
 go 1.26.0
 
 require (
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/go-json-experiment/json v1.27.2
 	github.com/lestrrat-go/jwx/v2 v2.1.7
 	golang.org/x/sync v0.24.0

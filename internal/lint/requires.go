@@ -9,6 +9,7 @@ import (
 // agreed are the modules that the root module may require directly. Each of
 // them reaches everybody who uses the library.
 var agreed = []string{
+	"github.com/go-chi/chi/v5",
 	"github.com/go-json-experiment/json",
 	"github.com/lestrrat-go/jwx/v2",
 	"github.com/stretchr/testify",
