@@ -6,6 +6,7 @@ require (
 	github.com/bearerguard/bearerguard v0.0.0-00010101000000-000000000000
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/coder/websocket v1.8.15
+	github.com/docker/distribution v2.8.3+incompatible
 	github.com/stretchr/testify v1.12.1
 )
 

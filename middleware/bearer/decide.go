@@ -63,7 +63,7 @@ var (
 	anonymous = Decision{Status: http.StatusUnauthorized, Challenge: true, GRPC: unauthenticated,
 		Detail: "A bearer token is needed"}
 	malformed = Decision{Status: http.StatusBadRequest, Challenge: true, Code: invalidRequest, GRPC: unauthenticated, Reason: "INVALID_TOKEN",
-		Detail: "The request must carry one well-formed bearer token, and no other credential"}
+		Detail: "The request must carry one well-formed bearer token and no other credential"}
 	invalid = Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "INVALID_TOKEN",
 		Detail: "The access token is malformed, expired, revoked or not meant for this API"}
 	expired = Decision{Status: http.StatusUnauthorized, Challenge: true, Code: invalidToken, GRPC: unauthenticated, Reason: "TOKEN_EXPIRED",

@@ -82,7 +82,7 @@ func TestEachRefusalIsAnsweredAsRFC6750Says(t *testing.T) {
 	scoped := auth.Require(jwtverify.Scopes("read", "write"))(whoami)
 	good := issuer.Token(jwttest.Claims{"scope": "read write", "sub": "alice"})
 	const invalidToken = `Bearer realm="orders", error="invalid_token", error_description="The access token is malformed, expired, revoked or not meant for this API"`
-	const invalidRequest = `Bearer realm="orders", error="invalid_request", error_description="The request must carry one well-formed bearer token, and no other credential"`
+	const invalidRequest = `Bearer realm="orders", error="invalid_request", error_description="The request must carry one well-formed bearer token and no other credential"`
 	const forbidden = `Bearer realm="orders", error="insufficient_scope", error_description="The access token does not have the scopes or roles that are needed"`
 	for name, c := range map[string]struct {
 		handler   http.Handler
