@@ -26,12 +26,18 @@ endef
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: test race fuzz e2e bench caches fleet faults
+.PHONY: test race stress fuzz e2e bench caches fleet faults
 test: ## Run the tests of every module; needs nothing but Go
 	$(call each,$(GO) test ./...)
 
 race: ## The same under the race detector; needs a C compiler
 	$(call each,CGO_ENABLED=1 $(GO) test -race ./...)
+
+# What several goroutines share, COUNT times over; an hour or two.
+COUNT ?= 1000
+SHARED := ReadersReadOn|FirstCallersShare|FloodAtOnce|NoReaderGets|NoMoreThan1024|CloseIsFine|TakesNobodys|CloseEnds|TimerFetchesOnce|NothingIsFetched|NobodyWaitsForAnyMore|WhoJoins|CloseWaits|RefreshIsNot|LoggerThatHangs|HangingIssuer|EveryCallerSees|KeepsWhatItSays|BytesCounted
+stress: ## Run the tests of concurrency COUNT times (1000) under the race detector
+	CGO_ENABLED=1 $(GO) test -race -count $(COUNT) -timeout 0 -run '$(SHARED)' ./jwks ./jwtverify ./internal/cache
 
 # `go test -list` prints the names of a package's targets and then an "ok" line with its path.
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
