@@ -7,6 +7,7 @@ require (
 	github.com/auth0/go-jwt-middleware/v3 v3.2.0
 	github.com/bearerguard/bearerguard v0.0.0
 	github.com/coreos/go-oidc/v3 v3.21.0
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/lestrrat-go/jwx/v2 v2.1.7

@@ -6,10 +6,8 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,19 +102,17 @@ func TestEveryContestantServesRequests(t *testing.T) {
 }
 
 func TestAnAnswerOtherThanTheHandlersEndsARun(t *testing.T) {
-	s := &stand{name: "refusing", server: httptest.NewServer(guarded(func(string) error { return errors.New("no") }))}
-	defer s.server.Close()
+	s := serve(t.Context(), "refusing", hand(func(string) error { return errors.New("no") }))
 	require.Error(t, s.ask("token"))
-	_, err := s.load([][]byte{fmt.Appendf(nil, requestPattern, "token")}, time.Millisecond)
+	_, err := s.load([]string{"token"}, time.Millisecond)
 	require.ErrorContains(t, err, "401")
-	other := &stand{name: "other", server: httptest.NewServer(http.NotFoundHandler())}
-	defer other.server.Close()
-	_, err = other.load([][]byte{fmt.Appendf(nil, requestPattern, "token")}, time.Millisecond)
+	other := serve(t.Context(), "other", http.NotFoundHandler())
+	_, err = other.load([]string{"token"}, time.Millisecond)
 	require.ErrorContains(t, err, "404")
 }
 
 func TestTheGateHoldsRepeatedTokensToTheBareHandler(t *testing.T) {
-	rows := []served{{bareName, 1, 1000}, {oursName, 0.5, 500}, {againName, 0.95, 950}, {keyfuncName, 0.1, 100}}
+	rows := []served{{httpServer, bareName, 1, 1000}, {httpServer, oursName, 0.5, 500}, {httpServer, againName, 0.95, 950}, {"chi", againName, 0.1, 100}}
 	require.NoError(t, gateServed(rows, 1))
 	rows[2].Ratio = 0.949
 	require.ErrorContains(t, gateServed(rows, 1), againName)
