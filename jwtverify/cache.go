@@ -46,11 +46,11 @@ func size(t *Token, strings int64) int64 {
 	return bytes
 }
 
-// allocated is roughly what the runtime takes for n bytes: its size classes are
-// about an eighth apart, and above 32 KiB it counts pages.
+// allocated is roughly what the runtime takes for n bytes: nothing more, or up to
+// a fifth, since so far apart are its size classes; above 32 KiB it counts pages.
 func allocated(n int64) int64 {
 	if n > 32<<10 {
 		return (n + 8191) &^ 8191
 	}
-	return n + n/16
+	return n + n/12
 }

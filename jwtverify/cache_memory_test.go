@@ -47,15 +47,18 @@ func TestTheCacheTakesTheMemoryThatItSays(t *testing.T) {
 		return padding((length - len(tokenMint.token(0, 0, padding(0)))) * 3 / 4)
 	}
 	for name, more := range map[string]string{
-		"tokens of 0.5 KiB":           ofLength(512),
-		"tokens of 1 KiB":             ofLength(1 << 10),
-		"tokens of 4 KiB":             ofLength(4 << 10),
-		"tokens of 16 KiB":            ofLength(16<<10 - 8),
-		"10 scopes":                   list("scp", "orders:read", 10),
-		"100 scopes":                  list("scp", "orders:read", 100),
-		"500 scopes in a string":      `,"scope":"` + strings.Repeat("a ", 500) + `"`,
-		"3000 scopes without letters": list("scp", "", 3000),
-		"a hundred escaped scopes":    list("scp", `orders\/read`, 100),
+		"tokens of 0.5 KiB": ofLength(512),
+		"tokens of 1 KiB":   ofLength(1 << 10),
+		"tokens of 4 KiB":   ofLength(4 << 10),
+		"tokens of 16 KiB":  ofLength(16<<10 - 8),
+		"tokens just too long for what the runtime hands out": ofLength(6950*4/3 + 81),
+		"tokens with long headers of their own":               "header",
+		"7 scopes":                                            list("scp", "r", 7),
+		"10 scopes":                                           list("scp", "orders:read", 10),
+		"100 scopes":                                          list("scp", "orders:read", 100),
+		"500 scopes in a string":                              `,"scope":"` + strings.Repeat("a ", 500) + `"`,
+		"3000 scopes without letters":                         list("scp", "", 3000),
+		"a hundred escaped scopes":                            list("scp", `orders\/read`, 100),
 		"an escaped issuer, as PHP writes it": `,"scope":"a","aud":["` + strings.Repeat(
 			strings.ReplaceAll(signerAudience, "/", `\/`)+`","`, 2) + strings.ReplaceAll(signerAudience, "/", `\/`) + `"]`,
 	} {
@@ -64,19 +67,28 @@ func TestTheCacheTakesTheMemoryThatItSays(t *testing.T) {
 			v := tokenMint.verifier(t, cacheBytes(limit))
 			for n := 0; n%500 > 0 || n < 50_000 && v.Status().Cache.Evictions <= uint64(v.Status().Cache.Entries/2); n++ {
 				token := tokenMint.token(n, 0, more)
-				if strings.Contains(more, `"aud"`) {
+				switch {
+				case strings.Contains(more, `"aud"`):
 					token = tokenMint.tokenWith(n, more)
+				case more == "header":
+					token = tokenMint.headed(n, fmt.Sprintf(`,"x":"%s %d"`, strings.Repeat("x", 2900), n))
 				}
 				requireAccepted(t, v, token)
 			}
 			after := heap()
 			said := v.Status().Cache.Bytes
 			t.Logf("%d bytes, said to be %d", after-before, said)
-			require.InEpsilon(t, after-before, said, .1)
+			require.InEpsilon(t, said, after-before, .1)
 			require.Greater(t, said, int64(limit*9/10))
 			runtime.KeepAlive(v)
 		})
 	}
+}
+
+// headed is a token with more members in its header.
+func (m mint) headed(n int, more string) string {
+	return hs256(m.secret, `{"alg":"HS256","kid":"k"`+more+`}`, fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":"user-%d","exp":%d}`,
+		signerIssuer, signerAudience, n, signerTime.Unix()+60))
 }
 
 // tokenWith is a token whose audience is among the claims given.
@@ -99,7 +111,7 @@ func TestNoSignatureStaysInMemory(t *testing.T) {
 	go func() { // whose stack is gone when it is searched for
 		defer close(done)
 		for n := range needle {
-			token := tokenMint.token(n, 0, "")
+			token := tokenMint.headed(n, fmt.Sprintf(`,"x":"%d"`, n)) // a header of its own, to be remembered
 			for range 2 {
 				requireAccepted(t, v, token)
 			}

@@ -3,6 +3,7 @@ package jwtverify
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -18,7 +19,9 @@ import (
 // It returns jwks.ErrKeyNotFound where the issuer has no such key; any other
 // error means that it could not be asked, and makes [ErrUnavailable], with the
 // error's RetryAfter() time.Duration if it has that method. It is called
-// concurrently, and waits no longer than the context.
+// concurrently, and waits no longer than the context. It returns the same Key as
+// long as that does not change: a cache of verified tokens keeps each one that it
+// is given, and Config.CacheBytes does not count them.
 type KeySource interface {
 	// Key returns the key with which a token of that kid and alg is checked.
 	Key(ctx context.Context, kid, alg string) (*jwks.Key, error)
@@ -123,7 +126,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	}
 	if !known {
 		v.headers.put(c.segment, h)
-		f.copied += allocated(int64(len(c.segment)))
+		f.copied += allocated(int64(base64.RawURLEncoding.DecodedLen(len(c.segment))))
 	}
 	f.token.Header = Header{Algorithm: h.alg, KeyID: h.kid, Type: h.typ}
 	f.token.ValidUntil = f.token.Expiry.Add(v.leeway)

@@ -21,27 +21,27 @@ func TestARefusalIsProblemDetailsUnlessTheClientAsksForText(t *testing.T) {
 	handler := newAuth(t, httpauth.Config{Verifier: v}).Handler(whoami)
 	const problem, text = "application/problem+json", "text/plain; charset=utf-8"
 	for accept, want := range map[string]string{
-		"":                                 problem,
-		"*/*":                              problem,
-		"text/plain":                       text,
-		"Text/Plain; charset=utf-8":        text,
-		"text/*":                           text,
-		"application/json":                 problem,
-		"application/json, text/plain":     problem,
-		"application/json, text/plain;q=1": problem,
-		"text/plain, application/json;q=0.9":                                  text,
-		"text/plain;q=0.1, application/problem+json;q=0.2":                    problem,
-		"text/plain, */*;q=0.5":                                               text,
-		"text/plain;q=0, */*":                                                 problem,
-		"*/*;q=0.1, text/html":                                                problem,
+		"":                                   problem,
+		"*/*":                                problem,
+		"text/plain":                         text,
+		"Text/Plain; charset=utf-8":          text,
+		"text/*":                             text,
+		"application/json":                   problem,
+		"application/json, text/plain":       problem,
+		"application/json, text/plain;q=1":   problem,
+		"text/plain, application/json;q=0.9": text,
+		"text/plain;q=0.1, application/problem+json;q=0.2": problem,
+		"text/plain, */*;q=0.5":                            text,
+		"text/plain;q=0, */*":                              problem,
+		"*/*;q=0.1, text/html":                             problem,
 		"text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8":  problem,
 		"application/*;q=0.2, text/plain;q=0.3, application/problem+json;q=1": problem,
-		"text/plain;q=NaN":                                                    problem,
-		"text/plain;q=2":                                                      problem,
-		"text/plain;q=-1":                                                     problem,
-		"text/plain;q":                                                        problem,
-		"\"\\\x01;;;=,,,,":                                                    problem,
-		strings.Repeat("a/b,", 300) + "text/plain":                            problem, // read to a length that no honest list has
+		"text/plain;q=NaN": problem,
+		"text/plain;q=2":   problem,
+		"text/plain;q=-1":  problem,
+		"text/plain;q":     problem,
+		"\"\\\x01;;;=,,,,": problem,
+		strings.Repeat("a/b,", 300) + "text/plain": problem, // read to a length that no honest list has
 	} {
 		got := request(t, handler, func(r *http.Request) {
 			if accept != "" {
