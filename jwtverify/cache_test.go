@@ -115,9 +115,12 @@ func TestTokensThatComeOftenStayThroughAFloodOfOthers(t *testing.T) {
 				}
 			}
 			// Between two uses of each, twice as many others come as there is
-			// room for.
-			before := v.Status().Cache
-			for n := range 10 * 2 * room {
+			// room for. Three rounds show that they come again and again.
+			var before jwtverify.CacheStatus
+			for n := range 13 * 2 * room {
+				if n == 3*2*room {
+					before = v.Status().Cache
+				}
 				requireAccepted(t, v, tokenMint.token(hot+n, 0, padding(pad)))
 				if n := n % (2 * room); n < hot {
 					requireAccepted(t, v, often[n])
@@ -252,7 +255,7 @@ func (s *swap) Key(ctx context.Context, kid, alg string) (*jwks.Key, error) {
 }
 
 func TestACacheOfAnySizeDoesNoHarm(t *testing.T) {
-	for _, limit := range []int{1, 100, 1000, 2000, 4 << 10, math.MaxInt} {
+	for _, limit := range []int{4 << 10, 5000, 20_000, math.MaxInt} {
 		v := tokenMint.verifier(t, cacheBytes(limit))
 		for n := range 20 {
 			for range 3 {
@@ -266,6 +269,24 @@ func TestACacheOfAnySizeDoesNoHarm(t *testing.T) {
 		requireAccepted(t, v, tokenMint.token(0, 0, ""))
 		return v.Status().Cache.Entries
 	}(), "4 KiB hold a token")
+}
+
+func TestASizeThatIsMeantInOtherUnitsIsAFault(t *testing.T) {
+	for _, size := range []int{1, 8, 4<<10 - 1} {
+		_, err := jwtverify.New(tokenMint.config(t, cacheBytes(size)))
+		require.ErrorContains(t, err, fmt.Sprintf("Config.CacheBytes is %d: write it in bytes, 4096 or more", size))
+	}
+}
+
+func TestATokenThatIsFoundExpiredLeaves(t *testing.T) {
+	now := signerTime
+	v := tokenMint.verifier(t, func(c *jwtverify.Config) { c.Now = func() time.Time { return now } })
+	token := tokenMint.token(0, 0, "")
+	requireAccepted(t, v, token)
+	require.Equal(t, 1, v.Status().Cache.Entries)
+	now = now.Add(time.Hour)
+	requireRefused(t, v, token, jwtverify.ErrExpired)
+	require.Zero(t, v.Status().Cache.Entries)
 }
 
 func TestTheCacheHasEightMiBUnlessToldOtherwise(t *testing.T) {

@@ -90,7 +90,7 @@ type Config struct {
 	// token that comes again is known by its SHA-256, and pays for that instead of
 	// a signature; time, its key and the Checks are asked again each time, so that
 	// nothing but the time it takes tells the difference. No raw token is kept,
-	// but its claims are. Zero: 8 MiB. Negative, or too little for one token: no
+	// but its claims are. Zero: 8 MiB. The least is 4 KiB. Negative, or too little for one token: no
 	// cache.
 	CacheBytes int
 
@@ -106,6 +106,7 @@ const (
 	defaultLeeway = 30 * time.Second
 	maxLeeway     = 5 * time.Minute
 	defaultCache  = 8 << 20 // bytes
+	minCache      = 4 << 10
 )
 
 var defaultScopes = [][]string{{"scope"}, {"scp"}}
@@ -179,6 +180,9 @@ func (c *Config) faults() (faults []error) {
 	}
 	if slices.Contains(c.Audience, "") {
 		fault("Audience has an empty element: remove it")
+	}
+	if 0 < c.CacheBytes && c.CacheBytes < minCache {
+		fault("CacheBytes is %d: write it in bytes, %d or more, or -1 for no cache", c.CacheBytes, minCache)
 	}
 	for _, field := range []struct {
 		name  string

@@ -2,4 +2,4 @@
 
 package jwtverify_test
 
-const defaultModelSteps = 1_000_000
+const defaultModelSteps = 2_000_000

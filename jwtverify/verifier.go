@@ -152,13 +152,16 @@ func (v *Verifier) again(ctx context.Context, s *scratch, c compact) (t *Token, 
 		v.cache.Count(s.lane, false)
 		return nil, nil, false
 	}
-	if sum := sha256.Sum256(s.token); !e.Is(&sum) {
+	if sum := sha256.Sum256(s.token); !v.cache.Is(e, &sum) {
 		v.cache.Count(s.lane, false)
 		return nil, nil, false
 	}
 	known := &e.Value
 	if now := v.now(); now.Before(known.from) || !now.Before(known.token.ValidUntil) {
 		if err := v.allowTime(known.token, now); err != nil {
+			if err.Reason == ErrExpired {
+				v.cache.Forget(e)
+			}
 			v.cache.Count(s.lane, true)
 			return nil, err, true
 		}

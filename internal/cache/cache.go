@@ -4,7 +4,6 @@ package cache
 
 import (
 	"math/bits"
-	"math/rand/v2"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -24,9 +23,15 @@ type Tag uint64
 //
 // It is an array of small sets. A Tag belongs to one of them, so that looking
 // and making room touch a few pointers and nothing that is shared by all; no
-// lock is taken. Room is made by evicting what expired, then what was used
-// least: an entry starts with no uses, so a flood of those that come once
-// evicts its own kind and leaves those alone that come again and again.
+// lock is taken.
+//
+// Room is made by evicting what expired, then what is worth least. Time is told in
+// turns, of which there are a few while as many bytes come as there is room for. An entry is worth
+// its turn, and more for each of the last uses that lay some turns apart, which
+// those of a token that comes in a burst and never again do not. What was evicted
+// leaves a trace, and starts with a use when it comes back. So a flood, of
+// entries that come once or a few times, evicts its own kind and leaves those
+// alone that come again and again.
 type Cache[V any] struct {
 	tally     [tallies]tally
 	evictions atomic.Uint64
@@ -39,6 +44,7 @@ type Cache[V any] struct {
 	used    atomic.Int64             // bytes, the cache's own included; never above the limit
 	hand    atomic.Uint64            // the next set to evict from
 	broom   atomic.Uint64            // the next set to be swept
+	came    atomic.Int64             // bytes of all entries that ever did
 }
 
 const (
@@ -46,15 +52,20 @@ const (
 	smallest = 512     // bytes of an entry
 	maxSets  = 1 << 20 // which is enough for 4 GiB
 	maxUses  = 3       // that are counted
-	patience = 8       // sets to look at for an entry without uses
-	passing  = 4       // how many of these looks cost all in a set a use
-	ageing   = 64      // and how many evictions of an entry without uses
+	turns    = 4       // in which as much comes as there is room for
+	apart    = 2       // turns from one use to the next that counts
+	bonus    = 16      // turns that a use is worth
+	enough   = 16      // entries to look at for the one to evict
+	patience = 64      // and sets
 	tallies  = 16
 )
 
-type set[V any] [ways]atomic.Pointer[Entry[V]]
+type set[V any] struct {
+	entries [ways]atomic.Pointer[Entry[V]]
+	traces  [ways]atomic.Uint32 // of what was evicted
+}
 
-// Entry is immutable but for the count of its uses.
+// Entry is immutable but for the account of its uses.
 type Entry[V any] struct {
 	Value V
 
@@ -62,7 +73,15 @@ type Entry[V any] struct {
 	sum   Sum
 	until time.Time
 	bytes int64
-	uses  atomic.Uint32
+	uses  atomic.Uint64 // the turn of the last one that counted, times maxUses+1, and how many did
+}
+
+func uses(turn, count uint64) uint64 { return turn*(maxUses+1) + count }
+
+// worth is the higher the longer an entry should stay.
+func (e *Entry[V]) worth() uint64 {
+	u := e.uses.Load()
+	return u/(maxUses+1) + u%(maxUses+1)*bonus
 }
 
 func (e *Entry[V]) expired(now time.Time) bool { return !now.Before(e.until) }
@@ -104,32 +123,36 @@ func (c *Cache[V]) fill() {
 
 func at[V any](sets []set[V], n uint64) *set[V] { return &sets[n&uint64(len(sets)-1)] }
 
+// turn is what time it is.
+func (c *Cache[V]) turn() uint64 { return uint64(c.came.Load() * turns / c.limit) }
+
 // Get finds the entry with a Tag; nil if there is none. It may have expired, and
-// it may be another's: see [Entry.Is].
+// it may be another's: see [Cache.Is].
 func (c *Cache[V]) Get(tag Tag) *Entry[V] {
 	sets := c.array.Load()
 	if sets == nil {
 		return nil
 	}
 	s := at(*sets, uint64(tag))
-	for i := range s {
-		if e := s[i].Load(); e != nil && e.tag == tag {
+	for i := range s.entries {
+		if e := s.entries[i].Load(); e != nil && e.tag == tag {
 			return e
 		}
 	}
 	return nil
 }
 
-// Is reports whether the entry is the one with this Sum. If it is, that counts as
-// a use.
-func (e *Entry[V]) Is(sum *Sum) bool {
+// Is reports whether an entry is the one with this Sum. If it is, that counts as a
+// use.
+func (c *Cache[V]) Is(e *Entry[V], sum *Sum) bool {
 	if e.sum != *sum {
 		return false
 	}
-	// Written to only while it changes, since writing is what makes cores wait for
-	// each other.
-	if uses := e.uses.Load(); uses < maxUses {
-		e.uses.Store(uses + 1)
+	// Written to only once in a few turns, since writing is what makes cores wait
+	// for each other.
+	turn, last := c.turn(), e.uses.Load()
+	if turn-last/(maxUses+1) >= apart {
+		e.uses.Store(uses(turn, min(last%(maxUses+1)+1, maxUses)))
 	}
 	return true
 }
@@ -157,19 +180,21 @@ func (c *Cache[V]) Put(tag Tag, sum *Sum, value V, bytes int64, until, now time.
 	if !c.reserve(sets, bytes, now) {
 		return
 	}
+	c.came.Add(bytes)
 	e := &Entry[V]{Value: value, tag: tag, sum: *sum, until: until, bytes: bytes}
 	s := at(sets, uint64(tag))
+	e.uses.Store(uses(c.turn(), s.traced(tag)))
 	way, old := s.place(tag, now)
 	again := old != nil && old.sum == *sum
 	if again {
 		e.uses.Store(old.uses.Load())
 	}
-	if !s[way].CompareAndSwap(old, e) {
+	if !s.entries[way].CompareAndSwap(old, e) {
 		c.used.Add(-bytes) // another came first
 		return
 	}
 	if old != nil {
-		c.gone(old, !again && !old.expired(now))
+		c.gone(s, old, !again && !old.expired(now))
 	}
 }
 
@@ -187,32 +212,25 @@ func (c *Cache[V]) reserve(sets []set[V], bytes int64, now time.Time) bool {
 	return false
 }
 
-// evict takes one entry out: of the next few sets, the first that expired or
-// that has no uses, else the one used least.
+// evict takes one entry out: of the next few, the first that expired, else what is
+// worth least.
 func (c *Cache[V]) evict(sets []set[V], now time.Time) {
 	var from *set[V]
 	var way int
 	var victim *Entry[V]
-	var uses uint32
-	for range patience {
+	seen := 0
+	for range min(patience, len(sets)) {
 		s := at(sets, c.hand.Add(1))
-		w, e, u := s.victim(now)
-		if e != nil && (victim == nil || u < uses) {
-			from, way, victim, uses = s, w, e, u
+		w, e, n := s.victim(now)
+		if e != nil && (victim == nil || e.expired(now) || e.worth() < victim.worth()) {
+			from, way, victim = s, w, e
 		}
-		if victim != nil && uses == 0 {
+		if seen += n; seen >= enough || victim != nil && victim.expired(now) {
 			break
 		}
-		if rand.IntN(passing) == 0 {
-			s.age()
-		}
 	}
-	if victim == nil {
-		return
-	}
-	from.losing(uses)
-	if from[way].CompareAndSwap(victim, nil) {
-		c.gone(victim, !victim.expired(now))
+	if victim != nil && from.entries[way].CompareAndSwap(victim, nil) {
+		c.gone(from, victim, !victim.expired(now))
 	}
 }
 
@@ -220,8 +238,8 @@ func (c *Cache[V]) evict(sets []set[V], now time.Time) {
 // nothing, else of the victim.
 func (s *set[V]) place(tag Tag, now time.Time) (way int, old *Entry[V]) {
 	free := -1
-	for i := range s {
-		switch e := s[i].Load(); {
+	for i := range s.entries {
+		switch e := s.entries[i].Load(); {
 		case e == nil:
 			free = i
 		case e.tag == tag:
@@ -231,55 +249,47 @@ func (s *set[V]) place(tag Tag, now time.Time) (way int, old *Entry[V]) {
 	if free >= 0 {
 		return free, nil
 	}
-	way, old, uses := s.victim(now)
-	s.losing(uses)
+	way, old, _ = s.victim(now)
 	return way, old
 }
 
-// victim is what a set can do without: what expired, else what was used least,
-// any one of several, so that a new entry has as good a chance as an old one.
-func (s *set[V]) victim(now time.Time) (way int, victim *Entry[V], uses uint32) {
-	first := rand.IntN(ways)
-	for i := range ways {
-		i = (first + i) % ways
-		e := s[i].Load()
+// victim is what a set of so many entries can do without: what expired, else what is
+// worth least.
+func (s *set[V]) victim(now time.Time) (way int, victim *Entry[V], entries int) {
+	for i := range s.entries {
+		e := s.entries[i].Load()
 		if e == nil {
 			continue
 		}
+		entries++
 		if e.expired(now) {
-			return i, e, 0
+			return i, e, entries
 		}
-		if u := e.uses.Load(); victim == nil || u < uses {
-			way, victim, uses = i, e, u
+		if victim == nil || e.worth() < victim.worth() {
+			way, victim = i, e
 		}
 	}
-	return way, victim, uses
+	return way, victim, entries
 }
 
-// losing lets a set age as it loses an entry: where that one was used, since
-// then all were; and now and then where it was not, since what once came often
-// must not keep its place for as long as it is valid.
-func (s *set[V]) losing(uses uint32) {
-	if uses > 0 || rand.IntN(ageing) == 0 {
-		s.age()
-	}
+// trace is where a set has the trace of a Tag, and what it is: never 0.
+func (s *set[V]) trace(tag Tag) (at *atomic.Uint32, mark uint32) {
+	return &s.traces[tag>>32%ways], uint32(tag>>35) | 1
 }
 
-func (s *set[V]) age() {
-	for i := range s {
-		if e := s[i].Load(); e != nil {
-			if uses := e.uses.Load(); uses > 0 {
-				e.uses.Store(uses - 1)
-			}
-		}
+// traced reads and clears the trace of a Tag: 1 use if there is one, else none.
+func (s *set[V]) traced(tag Tag) uint64 {
+	if at, mark := s.trace(tag); at.CompareAndSwap(mark, 0) {
+		return 1
 	}
+	return 0
 }
 
 // sweep takes out of a set what expired.
 func (c *Cache[V]) sweep(s *set[V], now time.Time) {
-	for i := range s {
-		if e := s[i].Load(); e != nil && e.expired(now) && s[i].CompareAndSwap(e, nil) {
-			c.gone(e, false)
+	for i := range s.entries {
+		if e := s.entries[i].Load(); e != nil && e.expired(now) && s.entries[i].CompareAndSwap(e, nil) {
+			c.gone(s, e, false)
 		}
 	}
 }
@@ -287,18 +297,20 @@ func (c *Cache[V]) sweep(s *set[V], now time.Time) {
 // Forget takes an entry out.
 func (c *Cache[V]) Forget(e *Entry[V]) {
 	s := at(*c.array.Load(), uint64(e.tag))
-	for i := range s {
-		if s[i].CompareAndSwap(e, nil) {
-			c.gone(e, false)
+	for i := range s.entries {
+		if s.entries[i].CompareAndSwap(e, nil) {
+			c.gone(s, e, false)
 		}
 	}
 }
 
-// gone accounts for an entry that was taken out.
-func (c *Cache[V]) gone(e *Entry[V], evicted bool) {
+// gone accounts for an entry that was taken out of a set.
+func (c *Cache[V]) gone(s *set[V], e *Entry[V], evicted bool) {
 	c.used.Add(-e.bytes)
 	if evicted {
 		c.evictions.Add(1)
+		at, mark := s.trace(e.tag)
+		at.Store(mark)
 	}
 }
 
@@ -306,8 +318,8 @@ func (c *Cache[V]) gone(e *Entry[V], evicted bool) {
 func (c *Cache[V]) Status() (status Status) {
 	if sets := c.array.Load(); sets != nil {
 		for i := range *sets {
-			for j := range (*sets)[i] {
-				if (*sets)[i][j].Load() != nil {
+			for j := range (*sets)[i].entries {
+				if (*sets)[i].entries[j].Load() != nil {
 					status.Entries++
 				}
 			}

@@ -31,7 +31,7 @@ func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
 					case e == nil:
 						end := now.Add(time.Duration(random.IntN(3000)) * time.Millisecond)
 						c.Put(tag, &sum, step, 500+random.Int64N(3000), end, now)
-					case !e.Is(&sum):
+					case !c.Is(e, &sum):
 						t.Errorf("another's entry")
 					case random.IntN(10) == 0:
 						c.Forget(e)
@@ -48,8 +48,8 @@ func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
 		entries, bytes := 0, own
 		sets := *c.array.Load()
 		for i := range sets {
-			for j := range sets[i] {
-				if e := sets[i][j].Load(); e != nil {
+			for j := range sets[i].entries {
+				if e := sets[i].entries[j].Load(); e != nil {
 					entries, bytes = entries+1, bytes+e.bytes
 					require.Same(t, &sets[i], at(sets, uint64(e.tag)))
 				}
@@ -66,12 +66,12 @@ func TestAnEntryIsKnownByItsSumAlone(t *testing.T) {
 	now := time.Unix(0, 0)
 	one, other := sha256.Sum256([]byte("one")), sha256.Sum256([]byte("other"))
 	c.Put(7, &one, "one", 0, now.Add(time.Minute), now)
-	require.True(t, c.Get(7).Is(&one))
-	require.False(t, c.Get(7).Is(&other))
+	require.True(t, c.Is(c.Get(7), &one))
+	require.False(t, c.Is(c.Get(7), &other))
 	require.Nil(t, c.Get(8))
 	c.Put(7, &other, "other", 0, now.Add(time.Minute), now)
-	require.True(t, c.Get(7).Is(&other))
-	require.False(t, c.Get(7).Is(&one))
+	require.True(t, c.Is(c.Get(7), &other))
+	require.False(t, c.Is(c.Get(7), &one))
 	require.Equal(t, 1, c.Status().Entries)
 }
 
@@ -83,7 +83,7 @@ func TestNoByteOfASumIsLeftOut(t *testing.T) {
 	for i := range sum {
 		other := sum
 		other[i] ^= 1
-		require.False(t, c.Get(7).Is(&other), "byte %d", i)
+		require.False(t, c.Is(c.Get(7), &other), "byte %d", i)
 	}
 }
 
@@ -93,17 +93,25 @@ func few(t *testing.T) (c *Cache[int], put func(tag Tag, bytes int64, until time
 	c = New[int](20_000, 0)
 	require.Equal(t, 4, c.sets)
 	return c, func(tag Tag, bytes int64, until, now time.Time) {
-		sum := Sum{byte(tag), byte(tag >> 8)}
-		c.Put(tag, &sum, 0, bytes, until, now)
+		c.Put(tag, sumOf(tag), 0, bytes, until, now)
 	}
+}
+
+func sumOf(tag Tag) *Sum {
+	sum := sha256.Sum256(binary.LittleEndian.AppendUint64(nil, uint64(tag)))
+	return &sum
 }
 
 // use makes an entry one that came often.
 func use(c *Cache[int], tag Tag) {
 	for range maxUses {
-		c.Get(tag).Is(&Sum{byte(tag), byte(tag >> 8)})
+		pass(c, apart)
+		c.Is(c.Get(tag), sumOf(tag))
 	}
 }
+
+// pass lets turns pass.
+func pass(c *Cache[int], n int) { c.came.Add((c.limit*int64(n) + turns - 1) / turns) }
 
 func TestAnEntryThatLeavesNoRoomForAnotherDoesNotGetIn(t *testing.T) {
 	c, put := few(t)
@@ -122,7 +130,7 @@ func TestWhatTheCacheItselfTakesIsCounted(t *testing.T) {
 	empty := c.Status().Bytes
 	require.Equal(t, sizeOf[Cache[int]](), empty)
 	put(1, 100, start.Add(time.Minute), start)
-	require.Equal(t, empty+4*ways*8+c.Get(1).bytes, c.Status().Bytes)
+	require.Equal(t, empty+4*ways*(8+4)+c.Get(1).bytes, c.Status().Bytes)
 }
 
 func TestAnEntryThatComesAgainTakesItsOwnPlace(t *testing.T) {
@@ -130,10 +138,10 @@ func TestAnEntryThatComesAgainTakesItsOwnPlace(t *testing.T) {
 	start := time.Unix(0, 0)
 	put(1, 100, start.Add(time.Minute), start)
 	use(c, 1)
-	bytes := c.Status().Bytes
+	bytes, was := c.Status().Bytes, c.Get(1).uses.Load()
 	put(1, 100, start.Add(time.Minute), start)
 	require.Equal(t, Status{Entries: 1, Bytes: bytes}, c.Status(), "nothing was evicted")
-	require.EqualValues(t, maxUses, c.Get(1).uses.Load(), "nor is it forgotten how often it came")
+	require.Equal(t, was, c.Get(1).uses.Load(), "nor is it forgotten how often it came")
 }
 
 // Each new entry sweeps one set, and the fifth and the ninth do not sweep the
@@ -169,17 +177,107 @@ func TestWhatExpiredMakesRoomBeforeAnythingElse(t *testing.T) {
 	})
 }
 
+// worth is what an entry is, counted from the turn of now.
+func worth(c *Cache[int], tag Tag) int { return int(c.Get(tag).worth()) - int(c.turn()) }
+
+func TestAUseCountsOnlySomeTurnsAfterTheLast(t *testing.T) {
+	c, put := few(t)
+	start := time.Unix(0, 0)
+	put(1, 100, start.Add(time.Minute), start)
+	pass(c, 3)
+	require.Equal(t, -3, worth(c, 1), "what does not come again is worth less with each turn")
+	sum := sumOf(1)
+	for n := range 3 * maxUses {
+		for range 100 { // a burst
+			require.True(t, c.Is(c.Get(1), sum))
+		}
+		require.Equal(t, min(n+1, maxUses)*bonus, worth(c, 1))
+		pass(c, apart-1)
+		require.True(t, c.Is(c.Get(1), sum))
+		require.Equal(t, min(n+1, maxUses)*bonus-(apart-1), worth(c, 1), "too soon")
+		pass(c, 1)
+	}
+	c.Is(c.Get(1), sumOf(2))
+	require.Equal(t, maxUses*bonus-apart, worth(c, 1), "another's is no use")
+}
+
+// tag makes Tags of the first set whose traces differ.
+func tag(n int) Tag { return Tag(n)<<36 | Tag(n%ways)<<32 }
+
+func TestWhatWasEvictedAndComesBackStartsWithAUse(t *testing.T) {
+	c, put := few(t)
+	start := time.Unix(0, 0)
+	until := start.Add(time.Minute)
+	for n := range ways + 1 {
+		put(tag(n), 100, until, start)
+		pass(c, 1)
+	}
+	require.Nil(t, c.Get(tag(0)), "the oldest made room")
+	put(tag(0), 100, until, start)
+	require.Equal(t, bonus, worth(c, tag(0)))
+	require.Nil(t, c.Get(tag(1)), "so did the next")
+	put(tag(100), 100, until, start)
+	require.Zero(t, worth(c, tag(100)), "what was not there before")
+
+	c.Forget(c.Get(tag(0)))
+	put(tag(0), 100, until, start)
+	require.Zero(t, worth(c, tag(0)), "what was taken out leaves no trace, and the one it had is gone")
+	require.NotNil(t, c.Get(tag(8)))
+	for n := range Tag(4) {
+		put(1+4*n, 100, until.Add(time.Hour), until)
+	}
+	require.Nil(t, c.Get(tag(8)), "what expired leaves as others come")
+	put(tag(8), 100, until.Add(time.Hour), until)
+	require.Zero(t, worth(c, tag(8)), "and no trace either")
+}
+
+func TestTheLeastWorthMakesRoomInASetAndAmongSets(t *testing.T) {
+	start := time.Unix(0, 0)
+	until := start.Add(time.Minute)
+	t.Run("in a set", func(t *testing.T) {
+		c, put := few(t)
+		for n := range Tag(ways) {
+			put(4*n, 100, until, start)
+			pass(c, 1)
+		}
+		use(c, 0)
+		put(4*ways, 100, until, start)
+		require.NotNil(t, c.Get(0), "it was used")
+		require.Nil(t, c.Get(4), "the oldest of the others")
+	})
+	t.Run("among sets", func(t *testing.T) {
+		c, put := few(t)
+		for n := range Tag(3) {
+			put(n, 4400, until, start)
+			pass(c, 1)
+		}
+		use(c, 0)
+		put(3, 4400, until, start)
+		put(7, 4400, until, start)
+		require.NotNil(t, c.Get(0), "it was used")
+		require.Nil(t, c.Get(1), "the oldest of the others")
+		require.EqualValues(t, 1, c.Status().Evictions)
+	})
+}
+
 func TestNoEntryKeepsItsPlaceInASetByWhatItOnceWas(t *testing.T) {
 	c, put := few(t)
 	start := time.Unix(0, 0)
-	for n := range Tag(ways - 1) {
-		put(4*n, 100, start.Add(time.Minute), start)
-		use(c, 4*n)
+	for n := range ways - 1 {
+		put(tag(n), 100, start.Add(time.Minute), start)
+		use(c, tag(n))
 	}
-	for n := range Tag(50 * ageing) {
-		put(4*(ways+n), 100, start.Add(time.Minute), start)
+	for n := range 10 * ways { // a flood through the last place
+		put(tag(ways+n), 100, start.Add(time.Minute), start)
 	}
-	for n := range Tag(ways - 1) {
-		require.Nil(t, c.Get(4*n))
+	for n := range ways - 1 {
+		require.NotNil(t, c.Get(tag(n)), "they are worth more")
+	}
+	pass(c, maxUses*bonus)
+	for n := range 2 * ways {
+		put(tag(1000+n), 100, start.Add(time.Minute), start)
+	}
+	for n := range ways - 1 {
+		require.Nil(t, c.Get(tag(n)))
 	}
 }

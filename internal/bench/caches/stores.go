@@ -50,7 +50,7 @@ func tag(sum *[32]byte) cache.Tag { return cache.Tag(binary.LittleEndian.Uint64(
 
 func (o ours) get(sum *[32]byte, now time.Time) bool {
 	e := o.Get(tag(sum))
-	return e != nil && e.Is(sum) && now.Before(e.Value.until)
+	return e != nil && o.Is(e, sum) && now.Before(e.Value.until)
 }
 
 func (o ours) put(sum *[32]byte, t token, now time.Time) {

@@ -17,15 +17,22 @@ const (
 // token until that expires and another one then.
 type trace struct {
 	name  string
-	flood float64 // part of the requests whose token comes once and never again
-	burst int     // of such tokens, one after the other, at the full minute
+	flood float64 // chance that a request of a user's comes with one of a stranger's
+	times int     // that a stranger's token comes, within some seconds, and never again
+	burst int     // of strangers, one after the other, at the full minute
 }
 
 var traces = []trace{
-	{"users", 0, 0},
-	{"users, and as many tokens that come once", 0.5, 0},
-	{"users, and 20,000 that come once each minute", 0, 20_000},
+	{"users", 0, 1, 0},
+	{"and tokens that come once", 0.5, 1, 0},
+	{"that come twice", 0.5, 2, 0},
+	{"four times", 0.5, 4, 0},
+	{"eight times", 0.5, 8, 0},
+	{"and 20,000 that come once each minute", 0, 1, 20_000},
 }
+
+// strangers are how many are about at a time.
+const strangers = 500
 
 // play sends a trace to a cache and returns how many of the users' tokens were
 // there, and the most bytes that it said to hold.
@@ -45,9 +52,20 @@ func (tr *trace) play(s store, length time.Duration) (hits float64, most int64) 
 		s.put(&sum, token{until, claims[:sizeOf(n)]}, now)
 		return false
 	}
+	type visit struct {
+		token uint64
+		until time.Time
+		left  int
+	}
+	about := make([]visit, strangers)
 	stranger := func(now time.Time) {
-		once++
-		send(once, now.Add(life), now)
+		v := &about[random.IntN(strangers)]
+		if tr.times == 1 || v.left == 0 {
+			once++
+			*v = visit{once, now.Add(life), tr.times}
+		}
+		v.left--
+		send(v.token, v.until, now)
 	}
 	for step := range perSecond * int(length/time.Second) {
 		now := start.Add(time.Duration(step) * time.Second / perSecond)
