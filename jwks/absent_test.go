@@ -41,3 +41,36 @@ func TestTheMemoryOfDeniedKidsIsBoundedAndForgets(t *testing.T) {
 		require.Len(t, c.absent, 1, "what is out of date makes room")
 	})
 }
+
+func TestAClockThatIsSetDoesNotMakeASnapshotYounger(t *testing.T) {
+	saved := fmt.Sprintf(`{"url":"https://issuer.example/keys","fetched":%d,%s`, time.Now().Add(-time.Hour).Unix(), oneKey[1:])
+	c, err := New(Config{
+		URL: "https://issuer.example/keys", Snapshot: []byte(saved), Logger: slog.New(slog.DiscardHandler),
+		Client: &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("none") })},
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Contains(t, c.snap.Load().fetched.String(), " m=", "a reading of the clock that nobody sets")
+}
+
+// Between the two looks of a caller another one's fetch may end, which no test
+// can time.
+func TestAKeyThatAnotherCallersFetchBroughtIsNotFetchedAgain(t *testing.T) {
+	c, err := New(Config{
+		URL:    "https://issuer.example/keys",
+		Logger: slog.New(slog.DiscardHandler),
+		Client: &http.Client{Transport: tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("none") })},
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Error(t, c.Refresh(t.Context()))
+	set, err := Parse([]byte(oneKey))
+	require.NoError(t, err)
+	c.snap.Store(&snapshot{set: set, fetched: time.Now()})
+	before := c.Status()
+	k, err := c.seek(t.Context(), "a", "EdDSA")
+	require.NoError(t, err)
+	require.NotNil(t, k)
+	require.Zero(t, c.Status().UnknownKeyFetches)
+	require.Equal(t, before.Fetches, c.Status().Fetches)
+}

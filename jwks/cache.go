@@ -154,8 +154,8 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 		return nil, &unavailable{detail: "the caller's context has ended", cause: err}
 	}
 	for last := false; !last; {
-		fetched, later := c.claim(sought, arrived)
-		if fetched == nil {
+		ended, later := c.claim(sought, arrived)
+		if ended == nil {
 			// Another caller's fetch may have ended since Key looked.
 			if k := c.usable().find(kid, alg); k != nil {
 				return k.allowed()
@@ -167,7 +167,7 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 			deadline = time.NewTimer(maxWait)
 			defer deadline.Stop()
 		}
-		if err := c.wait(ctx, fetched, deadline.C); err != nil {
+		if err := c.wait(ctx, ended, deadline.C); err != nil {
 			return nil, err
 		}
 		if k := c.usable().find(kid, alg); k != nil {
@@ -178,9 +178,11 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	return nil, c.verdict(arrived)
 }
 
-// claim returns the fetch to wait for: one under way, or a new one if the bucket
-// allows it; and whether it began no earlier than the token arrived. Nil: none.
-func (c *Cache) claim(sought name, arrived time.Time) (fetched <-chan singleflight.Result, later bool) {
+// claim returns the end of the fetch to wait for: one under way, or a new one if
+// the bucket allows it; and whether it began no earlier than the token arrived.
+// Nil: none. All wait for one channel, so a stranger who does not leaves nothing
+// behind.
+func (c *Cache) claim(sought name, arrived time.Time) (ended <-chan struct{}, later bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -188,7 +190,7 @@ func (c *Cache) claim(sought name, arrived time.Time) (fetched <-chan singleflig
 	case c.closed, c.usable().find(sought.kid, sought.alg) != nil, now.Before(c.absent[c.hash(sought)]):
 		return nil, false
 	case c.inFlight:
-		return c.startLocked(false), !c.began.Before(arrived)
+		return c.changed, !c.began.Before(arrived)
 	case c.usable() == nil, now.Before(c.hold):
 		return nil, false // the timer alone decides about a first set
 	}
@@ -197,7 +199,8 @@ func (c *Cache) claim(sought name, arrived time.Time) (fetched <-chan singleflig
 		return nil, false
 	}
 	c.status.UnknownKeyFetches++
-	return c.startLocked(false), true
+	c.startLocked(false)
+	return c.changed, true
 }
 
 // settled reports whether a key is none of the set at hand and no fetch could
@@ -263,13 +266,13 @@ func (c *Cache) remember(sought name, arrived time.Time) {
 func (c *Cache) hash(n name) uint64 { return maphash.Comparable(c.seed, n) }
 
 // wait waits for a fetch to end, well or not.
-func (c *Cache) wait(ctx context.Context, fetched <-chan singleflight.Result, deadline <-chan time.Time) error {
+func (c *Cache) wait(ctx context.Context, ended <-chan struct{}, deadline <-chan time.Time) error {
 	defer c.waiting.Add(-1)
 	if c.waiting.Add(1) > maxWaiters {
 		return &unavailable{detail: "too many callers wait for a fetch", retryAfter: maxWait}
 	}
 	select {
-	case <-fetched:
+	case <-ended:
 		return nil
 	case <-ctx.Done():
 		return &unavailable{detail: "the caller stopped waiting for a fetch", retryAfter: maxWait, cause: ctx.Err()}

@@ -355,6 +355,24 @@ func TestKeysOlderThanMaxStaleServeNobody(t *testing.T) {
 	})
 }
 
+func TestAfterMaxStaleTriesComeAsFastAsWithoutAnyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		cache := i.ready(t, func(c *jwks.Config) { c.MaxStale = time.Hour })
+		i.serve("/keys", status(http.StatusInternalServerError))
+		time.Sleep(time.Hour)
+		time.Sleep(time.Until(cache.Status().NextRefresh))
+		synctest.Wait()
+		before := i.fetches()
+		time.Sleep(time.Hour)
+		require.Greater(t, i.fetches()-before, 100)
+		for _, gap := range i.gaps()[before:] {
+			require.LessOrEqual(t, gap, 30*time.Second)
+		}
+	})
+}
+
 func TestByDefaultAnOutageIsOutlivedForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)

@@ -23,6 +23,9 @@ func discover(ctx context.Context, client *fetch.Client, issuer string) (uri str
 			return uri, reach, nil
 		}
 		faults = append(faults, fmt.Errorf("metadata at %s: %w", place, err))
+		if fetch.RetryAfter(err) > 0 {
+			break // the other place is the same server's
+		}
 	}
 	return "", 0, errors.Join(faults...)
 }
@@ -47,6 +50,9 @@ func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (
 	return uri, res.Reach, err
 }
 
+// maxURI bounds what an issuer's document puts into Status and the log, in bytes.
+const maxURI = 2048
+
 // readMetadata takes the jwks_uri out of a document that is the issuer's own.
 func readMetadata(text []byte, client *fetch.Client, issuer string) (string, error) {
 	var echo, uri string
@@ -67,6 +73,8 @@ func readMetadata(text []byte, client *fetch.Client, issuer string) (string, err
 		return "", errors.New("its issuer is not the one that was asked for")
 	case uri == "":
 		return "", errors.New("it names no jwks_uri")
+	case len(uri) > maxURI:
+		return "", fmt.Errorf("its jwks_uri is longer than %d bytes", maxURI)
 	}
 	if err := client.CheckLink(issuer, uri); err != nil {
 		return "", fmt.Errorf("its jwks_uri: %w", err)

@@ -73,6 +73,7 @@ var badMetadata = map[string]http.HandlerFunc{
 	"no scheme":              metadata(issuerID, "//issuer.example/keys"),
 	"credentials":            metadata(issuerID, "https://user:secret@issuer.example/keys"),
 	"cloud metadata":         metadata(issuerID, "https://169.254.169.254/keys"),
+	"jwks_uri of 2049 bytes": metadata(issuerID, keysURL+"?"+strings.Repeat("k", 2048-len(keysURL))),
 	"too large":              text(`{"issuer":"` + issuerID + `","jwks_uri":"` + keysURL + `"}` + strings.Repeat(" ", 256<<10)),
 	"trailing garbage":       text(`{"issuer":"` + issuerID + `","jwks_uri":"` + keysURL + `"}}`),
 	"redirected elsewhere":   http.RedirectHandler("https://other.example/", http.StatusFound).ServeHTTP,
@@ -187,6 +188,8 @@ func TestRetryAfterOfTheMetadataIsObeyedToo(t *testing.T) {
 			wait := requireUnavailableKey(t, cache, "a")
 			require.GreaterOrEqual(t, wait, 2*time.Minute, place)
 			require.LessOrEqual(t, wait, 2*time.Minute+18*time.Second, "spread over 0.6 of 30 s")
+			require.Len(t, i.times(openID), 1)
+			require.Equal(t, place == oauth, len(i.times(oauth)) == 1, "who says when to come back is not asked for the other place")
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -118,6 +119,17 @@ func TestCloseEndsEveryGoroutineOfAFetchToo(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	goroutines(t, before)
+}
+
+func TestATimerKeepsNoCacheThatWasClosed(t *testing.T) {
+	s := httptest.NewServer(text(set(keyA)))
+	defer s.Close()
+	closed := func() weak.Pointer[jwks.Cache] {
+		c := many(t, 1, s.URL)[0]
+		require.NoError(t, c.Close())
+		return weak.Make(c)
+	}()
+	require.Eventually(t, func() bool { runtime.GC(); return closed.Value() == nil }, time.Minute, time.Millisecond)
 }
 
 // A bubble of synctest ends only when no goroutine is left in it.

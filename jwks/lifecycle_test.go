@@ -3,6 +3,7 @@ package jwks_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -329,6 +330,30 @@ func TestEachChangeIsLoggedOnce(t *testing.T) {
 	})
 }
 
+func TestWhatAnErrorQuotesIsEscapedAndBoundedWhereverItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lines
+		i := newIssuer(t)
+		cache := i.cache(t, func(c *jwks.Config) {
+			c.Logger = slog.New(slog.NewJSONHandler(&log, nil))
+			c.Client = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+				return nil, errors.New("malformed answer: evil\n\x1b[31m\u202e" + strings.Repeat("x", 1<<10))
+			})}
+		})
+		refreshed := cache.Refresh(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, told := range []string{refreshed.Error(), cache.Ready(ctx).Error(), cache.Status().LastError} {
+			require.Contains(t, told, "evil  [31m xxx")
+			require.Less(t, len(told), 400)
+		}
+		told := log.take()
+		require.Len(t, told, 1)
+		require.Contains(t, told[0], "evil  [31m xxx")
+		require.Less(t, len(told[0]), 600)
+	})
+}
+
 // stuck is a log handler whose first line waits for release.
 type stuck struct {
 	slog.Handler
@@ -357,6 +382,23 @@ func TestALoggerThatHangsHoldsUpNoKey(t *testing.T) {
 		requireKey(t, cache, "b")
 		time.Sleep(time.Hour)
 		require.Greater(t, i.fetches(), 5)
+	})
+}
+
+func TestALoggerThatIsSlowHoldsUpNobodyWhoWaitsForTheFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		i, stuckNow := newIssuer(t), new(atomic.Bool)
+		stuckNow.Store(true) // not yet
+		i.publish(keyA)
+		cache := i.ready(t, func(c *jwks.Config) { c.Logger = slog.New(stuck{slog.DiscardHandler, stuckNow, release}) })
+		time.Sleep(quiet)
+		stuckNow.Store(false)
+		i.publish(keyB)
+		began := time.Now()
+		requireKey(t, cache, "b")
+		require.Zero(t, time.Since(began))
 	})
 }
 

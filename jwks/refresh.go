@@ -129,8 +129,6 @@ func (c *Cache) finish(got fetched, err error) {
 	if c.closed {
 		return
 	}
-	close(c.changed)
-	c.changed = make(chan struct{})
 	c.status.Fetches++
 	if err != nil {
 		logs = c.failLocked(now, wanted, err)
@@ -138,6 +136,8 @@ func (c *Cache) finish(got fetched, err error) {
 		logs = c.succeedLocked(now, wanted, got)
 	}
 	after(&c.timer, c.next.Sub(now), c.turn)
+	close(c.changed) // last: who waits for it looks without the lock
+	c.changed = make(chan struct{})
 }
 
 func (c *Cache) succeedLocked(now time.Time, wanted bool, got fetched) (logs []func()) {
@@ -163,7 +163,9 @@ func (c *Cache) succeedLocked(now time.Time, wanted bool, got fetched) (logs []f
 	after(&c.ageing, c.config.MaxStale/2, c.grow)
 	if c.status.LastError != "" || old == nil {
 		c.status.LastError = ""
-		logs = append(logs, func() { c.log(slog.LevelInfo, "jwks: keys fetched", "url", got.uri, "keys", len(got.set.keys)) })
+		logs = append(logs, func() {
+			c.log(slog.LevelInfo, "jwks: keys fetched", "url", printable(got.uri), "keys", len(got.set.keys))
+		})
 	}
 	return append(logs, c.changes(old, got.set)...)
 }
@@ -173,6 +175,9 @@ func (c *Cache) failLocked(now time.Time, wanted bool, err error) (logs []func()
 	c.hold = now.Add(retryAfter)
 	if wanted {
 		c.failures++
+	}
+	// What a server asked for binds the timer, whoever asked the server.
+	if wanted || retryAfter > 0 && c.next.Before(c.hold) {
 		c.next = now.Add(schedule.Backoff(c.failures, c.usable() != nil, c.config.Refresh, retryAfter, rand.Float64()))
 	}
 	text := printable(err.Error())

@@ -65,7 +65,8 @@ func (c *Cache) restore(text []byte) error {
 		}
 		return nil
 	})
-	age := time.Since(time.Unix(fetched, 0))
+	now := time.Now()
+	age := now.Sub(time.Unix(fetched, 0))
 	switch {
 	case err != nil:
 		return err
@@ -77,7 +78,7 @@ func (c *Cache) restore(text []byte) error {
 		return errors.New("it is older than MaxStale")
 	}
 	c.full = set
-	c.snap.Store(&snapshot{set: set, fetched: time.Unix(fetched, 0)})
+	c.snap.Store(&snapshot{set: set, fetched: now.Add(-age)}) // a clock that is set later changes no age
 	after(&c.ageing, c.config.MaxStale/2-age, c.grow)
 	return nil
 }

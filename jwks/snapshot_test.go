@@ -266,6 +266,7 @@ func TestASnapshotOfAURLServesThatURLOnly(t *testing.T) {
 		i.serve("/keys", hang)
 		i.serve(openID, hang)
 		requireKey(t, i.cache(t, from(saved)), "a")
+		requireUnavailableKey(t, i.cache(t, from(changed(t, saved, map[string]any{"url": nil}))), "a")
 		for name, change := range map[string]func(*jwks.Config){
 			"another URL": func(c *jwks.Config) { c.URL += "?tenant=b" },
 			"an issuer":   byDiscovery,

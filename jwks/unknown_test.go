@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -475,5 +476,109 @@ func TestACallerWhoIsGoneHearsOfAKeyThatNoFetchCouldBring(t *testing.T) {
 		require.Equal(t, before+1, i.fetches())
 		require.NoError(t, cache.Close())
 		requireUnavailable(t, ask("b"))
+	})
+}
+
+func TestTwoSecondsCoverBothFetchesThatACallerWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		i.serve("/keys", slow(1500*time.Millisecond, text(set(keyA))))
+		var callers sync.WaitGroup
+		defer callers.Wait()
+		callers.Go(func() { require.NoError(t, cache.Refresh(t.Context())) })
+		synctest.Wait()
+		time.Sleep(time.Nanosecond) // so that one is older than the token
+		began := time.Now()
+		requireUnavailableKey(t, cache, "b")
+		require.Equal(t, 2*time.Second, time.Since(began))
+	})
+}
+
+func TestADeniedKidDoesNotWaitForAFetchOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		requireNoSuchKey(t, cache, "x")
+		i.serve("/keys", slow(time.Second, text(set(keyA))))
+		var callers sync.WaitGroup
+		defer callers.Wait()
+		callers.Go(func() { require.NoError(t, cache.Refresh(t.Context())) })
+		synctest.Wait()
+		began := time.Now()
+		requireNoSuchKey(t, cache, "x")
+		require.Zero(t, time.Since(began))
+	})
+}
+
+func TestAFetchThatFailsDeniesNoKid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		cache := i.ready(t)
+		time.Sleep(10 * time.Second)
+		i.serve("/keys", status(500))
+		requireNoSuchKey(t, cache, "b") // the set at hand is young enough to say so
+		i.publish(keyA, keyB)
+		requireKey(t, cache, "b")
+		require.Equal(t, 3, i.fetches())
+	})
+}
+
+func TestAKidIsDeniedForOneAlgorithmOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		requireNoSuchKey(t, cache, "r")
+		i.publish(keyA, rsaJWK.with(jwk{"kid": "r"}))
+		_, err := cache.Key(t.Context(), "r", "RS256")
+		require.NoError(t, err)
+	})
+}
+
+func TestASetThatIsTooOldDeniesNoKidHoweverLongTheCooldownIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		cache := i.ready(t, with(20*time.Second, 10*time.Second))
+		i.serve("/keys", status(500))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		requireUnavailableKey(t, cache, "x")
+		requireUnavailableKey(t, cache, "a")
+	})
+}
+
+func TestWhoIsTurnedAwayDuringAFetchLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		i.serve("/keys", hang)
+		var callers sync.WaitGroup
+		for n := range 1024 { // as many as may wait
+			callers.Go(func() { requireUnavailableKey(t, cache, fmt.Sprint(n)) })
+		}
+		synctest.Wait()
+		held := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before := held()
+		for range 100_000 {
+			_, _ = cache.Key(t.Context(), "strange", "EdDSA")
+		}
+		require.Less(t, held()-before, int64(1<<20))
+		callers.Wait()
+	})
+}
+
+func TestTheTimerObeysTheRetryAfterOfAFetchForAnUnknownKid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, cache := settled(t)
+		time.Sleep(time.Until(cache.Status().NextRefresh) - time.Minute)
+		i.serve("/keys", status(429, "Retry-After", "300"))
+		asked := time.Now()
+		requireUnavailableKey(t, cache, "x")
+		require.GreaterOrEqual(t, cache.Status().NextRefresh.Sub(asked), 5*time.Minute)
+		time.Sleep(5*time.Minute - time.Nanosecond)
+		require.Equal(t, 2, i.fetches())
 	})
 }

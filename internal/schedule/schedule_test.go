@@ -60,6 +60,7 @@ func TestFreshnessFollowsRFC9111(t *testing.T) {
 		"no-cache beside max-age":   {http.Header{"Cache-Control": {"max-age=300", "no-cache"}}, 0},
 		"expires":                   {http.Header{"Expires": {date(time.Hour)}}, time.Hour},
 		"expires by server's clock": {http.Header{"Expires": {date(time.Hour)}, "Date": {date(30 * time.Minute)}}, 30 * time.Minute},
+		"expires less age":          {http.Header{"Expires": {date(time.Hour)}, "Age": {"600"}}, 50 * time.Minute},
 		"expires 0":                 {http.Header{"Expires": {"0"}}, 0},
 		"expired":                   {http.Header{"Expires": {date(-time.Hour)}}, 0},
 		"max-age of nonsense":       {http.Header{"Cache-Control": {"max-age=soon"}}, -1},

@@ -51,11 +51,15 @@ func (o *ours) unknown(r *replica, now time.Duration) {
 }
 
 func (o *ours) fetch(r *replica, now time.Duration, wanted bool) (ok bool) {
-	ok = r.fetch(now, o.metadata(r.issuer.up(now)))
+	ok = r.fetch(now, o.metadata(r.issuer.up(now), r.issuer.after(now) > 0))
 	now += latency
 	o.failing = !ok
 	if !ok {
-		o.hold = now + min(r.issuer.after(now), oursRefresh)
+		after := r.issuer.after(now)
+		o.hold = now + min(after, oursRefresh)
+		if !wanted && after > 0 && r.wake < o.hold {
+			r.wake = now + schedule.Backoff(o.failures, r.known != noKey, oursRefresh, after, r.random.Float64())
+		}
 		if r.known != noKey { // else the timer alone decides about a first set
 			r.ears = now
 		}
@@ -70,15 +74,20 @@ func (o *ours) fetch(r *replica, now time.Duration, wanted bool) (ok bool) {
 }
 
 // metadata counts the requests for it, of which there are two places. The
-// jwks_uri is looked for again while fetches from the known one fail.
-func (o *ours) metadata(up bool) int {
+// jwks_uri is looked for again while fetches from the known one fail. A server that
+// says when to come back is not asked for the second.
+func (o *ours) metadata(up, told bool) int {
 	switch {
 	case !o.discovery || o.located && (up || !o.failing):
 		return 0
 	case up:
 		return 1
+	case o.located && told:
+		return 1
 	case o.located:
 		return 2
+	case told:
+		return 0
 	}
 	return 1 // the second place, and then nothing to ask for keys
 }
