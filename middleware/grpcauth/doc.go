@@ -59,7 +59,7 @@
 //
 // Behind net/http (Server.ServeHTTP) a handler that is blocked in Send is woken when
 // its client reads or goes, and the challenge is lost: net/http lets no such trailer
-// pass.
+// pass, and writes so to its log.
 //
 // A unary call is judged when it begins and may run on.
 //

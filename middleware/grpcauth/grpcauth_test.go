@@ -247,6 +247,7 @@ func TestEachRefusalHasItsCodeReasonAndChallenge(t *testing.T) {
 				got := call(t, conn, method, c.metadata...)
 				require.Equal(t, c.code, got.code, got.message)
 				require.Equal(t, c.reason, got.reason())
+				require.Equal(t, c.reason == "", got.info == nil, "who sent nothing is told nothing")
 				require.Nil(t, got.retry)
 				if c.code == codes.OK {
 					require.Equal(t, "alice", got.subject)
@@ -498,10 +499,27 @@ func TestNewNamesEveryFault(t *testing.T) {
 	_, v := setup(t)
 	_, err = grpcauth.New(grpcauth.Config{Verifier: v})
 	require.EqualError(t, err, "grpcauth: Config names no method, and so allows none: write them in Rules, AnyToken and Public")
-	for _, method := range []string{"/", "//", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b/", "/a /b", "/a/b\n", "/a/*", "/*/b", "/ä/b", "https://a/b"} {
+	for _, method := range []string{"/", "//", "/a", "/a/", "//b", "a/b", "a/b/c", "/a/b/c", "/a/b/", "/a /b", "/a/b\n", "/a/*", "/*/b", "/ä/b", "https://a/b"} {
 		_, err := grpcauth.New(grpcauth.Config{Verifier: v, Public: []string{method}})
 		require.ErrorContains(t, err, "Config.Public names ", method)
 	}
+}
+
+func TestEachMethodHasItsOwnRule(t *testing.T) {
+	issuer, v := setup(t)
+	methods := map[string]string{unary: "a", duplex: "b", output: "c"}
+	c := grpcauth.Config{Verifier: v, AnyToken: []string{input}, Rules: map[string]jwtverify.Rule{}}
+	for method, scope := range methods {
+		c.Rules[method] = jwtverify.Scopes(scope)
+	}
+	conn := serve(t, service{}, newAuth(t, c).ServerOptions()...)
+	for method, scope := range methods {
+		for _, has := range []string{"a", "b", "c", ""} {
+			got := call(t, conn, method, with(issuer.Token(jwttest.Claims{"scope": has}))...)
+			require.Equal(t, scope != has, got.code == codes.PermissionDenied, "%s %s", method, has)
+		}
+	}
+	require.NotEqual(t, codes.PermissionDenied, call(t, conn, input, with(issuer.Token(nil))...).code)
 }
 
 func TestAnAuthKeepsNothingOfItsConfigThatCanBeChanged(t *testing.T) {

@@ -356,6 +356,17 @@ func TestAPanicInAStreamsHandlerGoesOnInTheInterceptor(t *testing.T) {
 	requirePanicLogged(t, log)
 }
 
+func TestAPublicStreamIsLeftAlone(t *testing.T) {
+	log := &plainLog{}
+	_, v := setup(t)
+	ends := make(chan any, 1)
+	auth := newAuth(t, grpcauth.Config{Verifier: v, Logger: log.logger(), Public: []string{duplex}})
+	conn := serve(t, service{duplex: func(duplexStream) error { panic("boom") }}, append(auth.ServerOptions(), within(func(p any, _ error) { ends <- p }))...)
+	open(t, conn)
+	require.Equal(t, "boom", await(t, ends))
+	require.Empty(t, log.lines(), "whose stack is whole")
+}
+
 func TestAPanicAfterAStreamsEndIsLoggedAndNoMore(t *testing.T) {
 	c, token := expiring(t, 100*time.Millisecond)
 	log := &plainLog{}
