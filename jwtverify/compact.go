@@ -55,9 +55,6 @@ func (s *scratch) cut(token string) (compact, *Error) {
 	if first > maxHeader {
 		return compact{}, refuse(ErrMalformed, "a header larger than 4 KiB")
 	}
-	if second+1 == len(token) {
-		return compact{}, refuse(ErrMalformed, "an empty signature")
-	}
 	s.token, s.decoded = append(s.token[:0], token...), s.decoded[:0]
 	return compact{token[:first], s.token[:first], s.token[first+1 : second], s.token[second+1:], s.token[:second]}, nil
 }

@@ -19,12 +19,12 @@
 // does not, so that junk costs little and never reaches the issuer:
 //
 //  1. size: 16 KiB for the token, 4 KiB for its first segment
-//  2. the compact form of RFC 7515 §7.1: three segments, the last one not empty
+//  2. the compact form of RFC 7515 §7.1: three segments
 //  3. the header: canonical base64url, strict JSON; alg is allowed; no crit, b64,
 //     enc or nested JWT; typ; and no kid that the issuer was asked for in vain a
 //     moment ago, which is most of what comes in a flood of made-up ones
-//  4. the claims: canonical base64url, read once and strictly from the very bytes
-//     that the signature covers, as yet unverified
+//  4. that there is a signature, and the claims: canonical base64url, read once and
+//     strictly from the very bytes that the signature covers, as yet unverified
 //  5. iss, aud, exp, nbf, iat, the kind of token, required claims
 //  6. the signature's base64url, and the key, by kid and alg
 //  7. the signature

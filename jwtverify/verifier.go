@@ -102,6 +102,9 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 			return nil, err
 		}
 	}
+	if len(c.signature) == 0 {
+		return nil, refuse(ErrMalformed, "an empty signature")
+	}
 	payload, err := s.decode(c.payload, "the payload")
 	if err != nil {
 		return nil, err

@@ -3,11 +3,16 @@ module github.com/bearerguard/bearerguard/internal/e2e
 go 1.26.4
 
 require (
-	github.com/bearerguard/bearerguard v0.0.0-00010101000000-000000000000
+	github.com/bearerguard/bearerguard v0.0.0
+	github.com/bearerguard/bearerguard/middleware/grpcauth v0.0.0-00010101000000-000000000000
 	github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a
 	github.com/coder/websocket v1.8.15
 	github.com/docker/distribution v2.8.3+incompatible
+	github.com/go-chi/chi/v5 v5.5.0
 	github.com/stretchr/testify v1.12.1
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261110000943-09e21b237f2c
+	google.golang.org/grpc v1.85.0
+	google.golang.org/protobuf v1.36.12
 )
 
 require (
@@ -22,9 +27,14 @@ require (
 	github.com/lestrrat-go/option v1.0.1 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/crypto v0.53.0 // indirect
+	golang.org/x/crypto v0.57.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.46.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
 )
 
-replace github.com/bearerguard/bearerguard => ../..
+replace (
+	github.com/bearerguard/bearerguard => ../..
+	github.com/bearerguard/bearerguard/middleware/grpcauth => ../../middleware/grpcauth
+)
