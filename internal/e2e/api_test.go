@@ -5,14 +5,27 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"path"
+	"strings"
 	"testing"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/middleware/chiauth"
+	"github.com/bearerguard/bearerguard/middleware/grpcauth"
 	"github.com/bearerguard/bearerguard/middleware/httpauth"
 )
 
@@ -25,18 +38,47 @@ type seen struct {
 	JTI                       string
 }
 
-// startAPI serves orders on loopback: GET needs read:orders, POST write:orders.
-func startAPI(t *testing.T, v *jwtverify.Verifier) (url string) {
+// The ways in which the same API is served.
+var kinds = []string{"net/http", "chi", "gRPC"}
+
+// api makes one call of an API, with the token, or without one if it is empty. The
+// method is GET, which needs read:orders, or POST, which needs write:orders.
+type api func(ctx context.Context, method, token string) (response, error)
+
+func (a api) must(t *testing.T, method, token string) response {
 	t.Helper()
+	res, err := a(t.Context(), method, token)
+	require.NoError(t, err)
+	return res
+}
+
+// startAPI serves orders on loopback.
+func startAPI(t *testing.T, v *jwtverify.Verifier, kind string) api {
+	t.Helper()
+	if kind == "gRPC" {
+		return startGRPC(t, v)
+	}
 	auth, err := httpauth.New(httpauth.Config{Verifier: v})
 	require.NoError(t, err)
-	mux := http.NewServeMux()
-	mux.Handle("GET /orders", auth.Require(jwtverify.Scopes("read:orders"))(http.HandlerFunc(tellSeen)))
-	mux.Handle("POST /orders", auth.Require(jwtverify.Scopes("write:orders"))(http.HandlerFunc(tellSeen)))
+	read, write := auth.Require(jwtverify.Scopes("read:orders")), auth.Require(jwtverify.Scopes("write:orders"))
+	var handler http.Handler
+	if kind == "chi" {
+		r := chi.NewRouter()
+		r.Use(auth.Handler)
+		r.With(read).Get("/orders", tellSeen)
+		r.With(write).Post("/orders", tellSeen)
+		require.Empty(t, chiauth.Unprotected(r))
+		handler = r
+	} else {
+		mux := http.NewServeMux()
+		mux.Handle("GET /orders", read(http.HandlerFunc(tellSeen)))
+		mux.Handle("POST /orders", write(http.HandlerFunc(tellSeen)))
+		handler = mux
+	}
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	server := &http.Server{Handler: mux}
+	server := &http.Server{Handler: handler}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -44,24 +86,85 @@ func startAPI(t *testing.T, v *jwtverify.Verifier) (url string) {
 		require.NoError(t, server.Shutdown(context.Background()))
 		require.ErrorIs(t, <-ended, http.ErrServerClosed)
 	})
-	return "http://" + listener.Addr().String() + "/orders"
+	url := "http://" + listener.Addr().String() + "/orders"
+	return func(ctx context.Context, method, token string) (response, error) {
+		return call(ctx, method, url, token)
+	}
+}
+
+// startGRPC serves the same over gRPC. Its answers are told in HTTP's terms.
+func startGRPC(t *testing.T, v *jwtverify.Verifier) api {
+	t.Helper()
+	methods := map[string]string{http.MethodGet: "/shop.Orders/List", http.MethodPost: "/shop.Orders/Place"}
+	auth, err := grpcauth.New(grpcauth.Config{Verifier: v, Rules: map[string]jwtverify.Rule{
+		methods[http.MethodGet]: jwtverify.Scopes("read:orders"), methods[http.MethodPost]: jwtverify.Scopes("write:orders"),
+	}})
+	require.NoError(t, err)
+	server := grpc.NewServer(auth.ServerOptions()...)
+	service := grpc.ServiceDesc{ServiceName: "shop.Orders", HandlerType: (*any)(nil)}
+	for _, full := range methods {
+		service.Methods = append(service.Methods, grpc.MethodDesc{MethodName: path.Base(full),
+			Handler: func(srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor) (any, error) {
+				in := new(emptypb.Empty)
+				if err := decode(in); err != nil {
+					return nil, err
+				}
+				return interceptor(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: full}, func(ctx context.Context, _ any) (any, error) {
+					body, err := whatIsSeen(ctx)
+					return wrapperspb.Bytes(body), err
+				})
+			}})
+	}
+	server.RegisterService(&service, new(any))
+	require.Empty(t, auth.Unprotected(server))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, conn.Close())
+		server.GracefulStop()
+		require.NoError(t, <-ended)
+	})
+	return func(ctx context.Context, method, token string) (response, error) {
+		if token != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+		}
+		var trailer metadata.MD
+		out := new(wrapperspb.BytesValue)
+		err := conn.Invoke(ctx, methods[method], new(emptypb.Empty), out, grpc.Trailer(&trailer))
+		code, ok := map[codes.Code]int{codes.OK: 200, codes.Unauthenticated: 401, codes.PermissionDenied: 403, codes.Unavailable: 503}[status.Code(err)]
+		if !ok {
+			return response{}, err
+		}
+		return response{code, strings.Join(trailer.Get("www-authenticate"), ", "), out.Value}, nil
+	}
 }
 
 func tellSeen(w http.ResponseWriter, r *http.Request) {
-	token, ok := jwtverify.FromContext(r.Context())
-	if !ok {
-		http.Error(w, "no token in the context", http.StatusInternalServerError)
+	body, err := whatIsSeen(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
+	}
+	_, _ = w.Write(body)
+}
+
+func whatIsSeen(ctx context.Context) ([]byte, error) {
+	token, ok := jwtverify.FromContext(ctx)
+	if !ok {
+		return nil, errors.New("no token in the context")
 	}
 	claims, err := jwtverify.Claims[struct {
 		Tenant string `json:"https://example.test/tenant"`
 		JTI    string `json:"jti"`
 	}](token)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+		return nil, err
 	}
-	_ = json.NewEncoder(w).Encode(seen{
+	return json.Marshal(seen{
 		Issuer: token.Issuer, Subject: token.Subject, ClientID: token.ClientID,
 		Audience: token.Audience, Scopes: token.Scopes, Header: token.Header,
 		Tenant: claims.Tenant, JTI: claims.JTI,
@@ -91,13 +194,6 @@ func call(ctx context.Context, method, url, token string) (response, error) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	return response{res.StatusCode, res.Header.Get("WWW-Authenticate"), body}, err
-}
-
-func mustCall(t *testing.T, method, url, token string) response {
-	t.Helper()
-	res, err := call(t.Context(), method, url, token)
-	require.NoError(t, err)
-	return res
 }
 
 func newVerifier(t *testing.T, config jwtverify.Config) *jwtverify.Verifier {

@@ -42,11 +42,14 @@ func TestNoRequestIsRefusedWhileTheKeysRotate(t *testing.T) {
 		Audience: []string{ordersAPI},
 		JWKS:     jwks.Config{Cooldown: cooldown},
 	})
-	api := startAPI(t, v)
+	var apis []api
+	for _, kind := range kinds {
+		apis = append(apis, startAPI(t, v, kind))
+	}
 	first := as.mustToken(t, "es256", ordersAPI, "read:orders")
-	require.Equal(t, http.StatusOK, mustCall(t, http.MethodGet, api, first).status)
+	require.Equal(t, http.StatusOK, apis[0].must(t, http.MethodGet, first).status)
 
-	clients := startClients(t, as, api, "rs256", "ps256", "es256", "eddsa")
+	clients := startClients(t, as, apis, "rs256", "ps256", "es256", "eddsa")
 	clients.awaitGeneration(t, 1)
 
 	as.order(t, "rotate")
@@ -66,7 +69,7 @@ func TestNoRequestIsRefusedWhileTheKeysRotate(t *testing.T) {
 	clients.awaitGeneration(t, 4)
 
 	t.Logf("%d requests served", clients.stop(t))
-	requireInvalid(t, v, api, first, jwtverify.ErrUnknownKey)
+	requireInvalid(t, v, apis[0], first, jwtverify.ErrUnknownKey)
 }
 
 // clients call the API without a break, each call with a token of its own.
@@ -82,15 +85,15 @@ type clients struct {
 	generation []atomic.Int64
 }
 
-func startClients(t *testing.T, as *provider, api string, names ...string) *clients {
+// startClients starts one for each name and API.
+func startClients(t *testing.T, as *provider, apis []api, names ...string) *clients {
 	t.Helper()
-	const each = 2
 	ctx, cancel := context.WithCancel(t.Context())
-	c := &clients{cancel: cancel, failed: make(chan error, 1), generation: make([]atomic.Int64, each*len(names))}
+	c := &clients{cancel: cancel, failed: make(chan error, 1), generation: make([]atomic.Int64, len(apis)*len(names))}
 	for i := range c.generation {
 		c.done.Go(func() {
 			for ctx.Err() == nil {
-				generation, err := c.visit(as, api, names[i%len(names)])
+				generation, err := c.visit(as, apis[i/len(names)], names[i%len(names)])
 				if err != nil {
 					select {
 					case c.failed <- err:
@@ -114,7 +117,7 @@ func startClients(t *testing.T, as *provider, api string, names ...string) *clie
 // visit gets a token, calls the API with it and says which generation of keys
 // signed it. It is not cut short when the test stops: what has begun must be
 // served.
-func (c *clients) visit(as *provider, api, name string) (int64, error) {
+func (c *clients) visit(as *provider, api api, name string) (int64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	c.way.RLock()
@@ -123,7 +126,7 @@ func (c *clients) visit(as *provider, api, name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := call(ctx, http.MethodGet, api, token)
+	res, err := api(ctx, http.MethodGet, token)
 	if err != nil {
 		return 0, err
 	}
