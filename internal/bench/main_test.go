@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // quick makes a run short; it says nothing about speed.
@@ -93,12 +95,51 @@ func TestOnlyThePartsAskedForAreMeasured(t *testing.T) {
 }
 
 func TestEveryContestantServesRequests(t *testing.T) {
-	code, stdout, stderr := runQuick("-only", "requests")
+	code, stdout, stderr := runQuick("-json", "-only", "requests")
 	require.Zero(t, code, stderr)
-	for _, c := range contestants {
-		require.Regexp(t, `(?m)^\Q`+c.name+`\E +0\.\d+ +\d|^\Q`+c.name+`\E +\d`, stdout)
+	var got results
+	require.NoError(t, json.Unmarshal([]byte(stdout), &got))
+	names := map[string][]string{}
+	for _, r := range got.Requests {
+		require.Positive(t, r.PerSecond, r.Name)
+		require.Positive(t, r.Ratio, r.Name)
+		names[r.Server] = append(names[r.Server], r.Name)
 	}
-	require.Contains(t, stdout, bareName)
+	all := []string{bareName}
+	for _, c := range contestants {
+		all = append(all, c.name)
+	}
+	require.Equal(t, map[string][]string{
+		httpServer: all,
+		"chi":      {bareName, oursName, againName},
+		grpcServer: {bareName, oursName, againName, grpcPeerName},
+	}, names)
+	var table bytes.Buffer
+	require.NoError(t, printServed(&table, got.Requests))
+	for server, of := range names {
+		for _, name := range append(of, server) {
+			require.Regexp(t, `(?m)^\Q`+name+`\E +`, table.String())
+		}
+	}
+}
+
+// That a call fails is not enough: a server that is not there refuses everything too.
+func TestEveryGuardOfGRPCSaysThatAForgeryIsUnauthenticated(t *testing.T) {
+	iss, err := newIssuer()
+	require.NoError(t, err)
+	defer iss.Close()
+	forged, err := iss.forgeries("RS256")
+	require.NoError(t, err)
+	bare, guarded, err := openGRPC(t.Context(), iss, "RS256")
+	require.NoError(t, err)
+	require.NoError(t, bare.ask("anything"))
+	for _, g := range guarded {
+		for check, token := range forged {
+			require.Equal(t, codes.Unauthenticated, status.Code(g.ask(token)), "%s, %s", g.name, check)
+		}
+		_, err := g.load([]string{forged["exp"]}, time.Millisecond)
+		require.ErrorContains(t, err, "Unauthenticated", g.name)
+	}
 }
 
 func TestAnAnswerOtherThanTheHandlersEndsARun(t *testing.T) {

@@ -21,8 +21,8 @@ type served struct {
 
 const (
 	bareName      = "bare"
-	requestTokens = 100 // that come in turns
-	connections   = 8
+	requestTokens = 100  // that come in turns
+	connections   = 8    // or callers of one, with gRPC
 	againServed   = 0.95 // of the bare handler's requests: the least of -check
 )
 
@@ -30,7 +30,7 @@ const (
 type stand struct {
 	name string
 	ask  func(token string) error // one request, as everybody makes one
-	// load makes requests for a while, over a few connections, and returns how many
+	// load makes requests for a while, a few at a time, and returns how many
 	// were answered in a second.
 	load func(tokens []string, slot time.Duration) (float64, error)
 
@@ -46,6 +46,7 @@ var servers = []struct {
 }{
 	{httpServer, openHTTP},
 	{"chi", openChi},
+	{grpcServer, openGRPC},
 }
 
 // wholeRequests measures requests a second, each contestant's between two slots
@@ -121,7 +122,7 @@ func raceServed(server string, bare *stand, guarded []*stand, tokens []string, r
 
 func printServed(w io.Writer, rows []served) error {
 	var out strings.Builder
-	fmt.Fprintf(&out, "\nWhole requests on loopback, %d connections, %d tokens in turns; clients and server on the same processors.\n", connections, requestTokens)
+	fmt.Fprintf(&out, "\nWhole requests on loopback, %d connections (gRPC: callers of one), %d tokens in turns; clients and server on the same processors.\n", connections, requestTokens)
 	server := ""
 	for _, r := range rows {
 		if r.Server != server {
