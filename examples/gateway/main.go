@@ -25,7 +25,7 @@ func main() {
 
 // newGateway sends what a rule allows to the service, and refuses all else.
 func newGateway(v *jwtverify.Verifier, service *url.URL) (http.Handler, error) {
-	auth, err := httpauth.New(httpauth.Config{Verifier: v})
+	auth, err := httpauth.New(httpauth.Config{Verifier: v, EndWithToken: true}) // a WebSocket too
 	if err != nil {
 		return nil, err
 	}
@@ -36,8 +36,7 @@ func newGateway(v *jwtverify.Verifier, service *url.URL) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /orders", auth.Require(jwtverify.Scopes("read:orders"))(proxy))
 	mux.Handle("DELETE /orders", auth.Require(jwtverify.Roles("admin"))(proxy))
-	mux.Handle("/", auth.Handler(http.NotFoundHandler()))
-	return mux, nil
+	return auth.Handler(mux), nil // what has no route here, or only a redirect, is guarded too
 }
 
 // Only the gateway may say who is asking, in headers with this prefix.

@@ -48,6 +48,9 @@ func TestACredentialIsOneBearerToken(t *testing.T) {
 		"a NUL":                       {[]string{"Bearer a.b\x00.c"}, "", bearer.ErrMalformedRequest},
 		"not ASCII":                   {[]string{"Bearer é.b.c"}, "", bearer.ErrMalformedRequest},
 		"two fields joined":           {[]string{"Basic dXNlcjpwYXNz, bearer a.b.c"}, "", bearer.ErrMalformedRequest},
+		"joined with a tab":           {[]string{"Basic dXNlcjpwYXNz,\tBearer a.b.c"}, "", bearer.ErrMalformedRequest},
+		"a scheme beyond ASCII":       {[]string{"B\xe9arer a.b.c"}, "", bearer.ErrMalformedRequest},
+		"a scheme with a DEL":         {[]string{"Basic\x7f dXNlcjpwYXNz"}, "", bearer.ErrMalformedRequest},
 		"another scheme's parameters": {[]string{`Digest username="u", realm="r", uri="/"`}, "", bearer.ErrNoCredentials},
 		"two fields":                  {[]string{"Bearer a.b.c", "Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
 		"another scheme and a bearer": {[]string{"Basic dXNlcjpwYXNz", "Bearer a.b.c"}, "", bearer.ErrMalformedRequest},
@@ -57,6 +60,23 @@ func TestACredentialIsOneBearerToken(t *testing.T) {
 			require.Equal(t, c.err, err)
 			require.Equal(t, c.token, token)
 		})
+	}
+}
+
+func TestABareCredentialIsOneToken(t *testing.T) {
+	for _, c := range []struct {
+		values []string
+		err    error
+	}{
+		{nil, bearer.ErrNoCredentials},
+		{[]string{"a.b.c"}, nil},
+		{[]string{""}, bearer.ErrMalformedRequest},
+		{[]string{"Bearer a.b.c"}, bearer.ErrMalformedRequest},
+		{[]string{"a.b.c", "a.b.c"}, bearer.ErrMalformedRequest},
+	} {
+		token, err := bearer.Bare(c.values)
+		require.Equal(t, c.err, err)
+		require.Equal(t, err == nil, token == "a.b.c")
 	}
 }
 
@@ -122,6 +142,12 @@ func TestAnOutageIsNeverTakenForABadToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWithoutAVerifierNobodyGetsIn(t *testing.T) {
+	token, err := new(bearer.Guard).Admit(t.Context(), "a.b.c", nil)
+	require.Nil(t, token)
+	require.Equal(t, 503, bearer.Decide(err).Status)
 }
 
 func TestTheAnswerNamesTheErrorOnlyToThoseWhoSentAToken(t *testing.T) {
@@ -218,6 +244,10 @@ func TestAContextEndsWithItsToken(t *testing.T) {
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.ErrorIs(t, context.Cause(ctx), jwtverify.ErrExpired)
+
+		ctx, cancel = bearer.Until(t.Context(), &jwtverify.Token{}, now)
+		defer cancel()
+		require.ErrorIs(t, context.Cause(ctx), jwtverify.ErrExpired, "a token that does not say when it ends, since no end would be one by accident")
 
 		ctx, cancel = bearer.Until(t.Context(), nil, now)
 		time.Sleep(24 * time.Hour)

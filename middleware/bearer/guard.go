@@ -138,7 +138,7 @@ func Authorize(ctx context.Context, rule jwtverify.Rule, token *jwtverify.Token)
 
 // Until returns a context that ends when the token does, leeway included, with
 // the cause [jwtverify.ErrExpired]. An anonymous request's token is nil and ends
-// nothing.
+// nothing; a token whose ValidUntil is zero is over.
 func Until(ctx context.Context, token *jwtverify.Token, now time.Time) (context.Context, context.CancelFunc) {
 	if token == nil {
 		return context.WithCancel(ctx)

@@ -38,17 +38,16 @@ func Unprotected(routes chi.Routes) []string {
 }
 
 func unprotected(routes chi.Routes, above string) (open []string) {
-	if guarded(routes.Middlewares()) {
+	all := routes.Routes()
+	if len(all) > 0 && guarded(routes.Middlewares()) && !inline(routes) {
 		return nil
 	}
-	for _, route := range routes.Routes() {
+	for _, route := range all {
 		pattern := above + route.Pattern
-		if route.SubRoutes != nil {
-			if !guards(route.Handlers["*"]) {
-				open = append(open, unprotected(route.SubRoutes, strings.TrimSuffix(pattern, "/*"))...)
-			}
-			continue
+		if route.SubRoutes != nil && !guards(route.Handlers["*"]) {
+			open = append(open, unprotected(route.SubRoutes, strings.TrimSuffix(pattern, "/*"))...)
 		}
+		// Where a router is mounted, what is named beside "*" is a route put over it.
 		methods := len(open)
 		every := true
 		for method, handler := range route.Handlers {
@@ -58,11 +57,19 @@ func unprotected(routes chi.Routes, above string) (open []string) {
 				open = append(open, method+" "+pattern)
 			}
 		}
-		if _, ok := route.Handlers["*"]; ok && every {
+		if _, ok := route.Handlers["*"]; ok && every && route.SubRoutes == nil {
 			open = append(open[:methods], "* "+pattern)
 		}
 	}
 	return open
+}
+
+// inline reports whether a router is one that With or Group returned, or may be. It
+// has all the routes of the router that it came from, and its middlewares stand
+// before those only that were made with it; in each of these they are found again.
+func inline(routes chi.Routes) bool {
+	r, ok := routes.(chi.Router)
+	return !ok || len(r.With().Middlewares()) > 0
 }
 
 // guards reports whether the handler of a route is a guard, or stands behind one

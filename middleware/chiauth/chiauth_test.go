@@ -96,6 +96,40 @@ func TestTheListIsWhatAServerLetsIn(t *testing.T) {
 			r.Mount("/open", sub())
 			r.With(auth.Handler).Mount("/with", sub())
 		}, []string{"GET /open/inner"}},
+		"Mount of what With returned": {func(r chi.Router) {
+			sub := chi.NewRouter()
+			sub.With(auth.Handler).Get("/closed", hello)
+			guarded := sub.With(auth.Handler)
+			guarded.Get("/closed too", hello)
+			sub.Get("/inner", hello) // past what stands before the others
+			r.Mount("/a", guarded)
+		}, []string{"GET /a/inner"}},
+		"a route over a Mount": {func(r chi.Router) {
+			closed := chi.NewRouter()
+			closed.Use(auth.Handler)
+			closed.Post("/inner", hello)
+			r.Mount("/a", closed)
+			r.Get("/a/*", hello)
+			r.With(auth.Handler).Mount("/b", sub())
+			r.With(read).Get("/b/*", hello)
+			r.Post("/b/*", hello)
+			r.Mount("/c", sub(auth.Handler))
+			r.Get("/c", hello)
+		}, []string{"GET /a/*", "GET /c", "POST /b/*"}},
+		"a route where an open router is mounted": {func(r chi.Router) {
+			root := chi.NewRouter()
+			root.Get("/", hello)
+			r.Mount("/a", root)
+			r.Get("/a/", hello)
+		}, []string{"GET /a/"}},
+		"every method but one": {func(r chi.Router) {
+			r.Handle("/a", http.HandlerFunc(hello))
+			r.With(read).Get("/a", hello)
+		}, []string{"CONNECT /a", "DELETE /a", "HEAD /a", "OPTIONS /a", "PATCH /a", "POST /a", "PUT /a", "QUERY /a", "TRACE /a"}},
+		"a regular expression": {func(r chi.Router) {
+			r.With(read).Get("/a/{id:[a-z]+}", hello)
+			r.Get("/a/{id}", hello)
+		}, []string{"GET /a/{id}"}},
 		"every method": {func(r chi.Router) {
 			r.Handle("/a", http.HandlerFunc(hello))
 			r.With(read).Handle("/b", http.HandlerFunc(hello))
@@ -120,7 +154,7 @@ func TestTheListIsWhatAServerLetsIn(t *testing.T) {
 			}))
 			for route := range all {
 				method, pattern, _ := strings.Cut(route, " ")
-				path := strings.NewReplacer("{id}", "1", "{tenant}", "acme").Replace(pattern)
+				path := strings.NewReplacer("{id:[a-z]+}", "x", "{id}", "1", "closed too", "closed%20too", "{tenant}", "acme").Replace(pattern)
 				if method == "CONNECT" {
 					continue // which is not for paths
 				}
@@ -136,6 +170,11 @@ func TestTheListIsWhatAServerLetsIn(t *testing.T) {
 	}
 }
 
+type routes = chi.Routes
+
+// lister lists the routes of a router and is none.
+type lister struct{ routes }
+
 // What cannot be seen into is listed: a test that fails in vain is better than one
 // that does not.
 func TestAGuardThatCannotBeSeenCountsAsNone(t *testing.T) {
@@ -150,6 +189,12 @@ func TestAGuardThatCannotBeSeenCountsAsNone(t *testing.T) {
 	inner.Get("/inner", hello)
 	r.Mount("/mounted", auth.Handler(inner))
 	require.Equal(t, []string{"* /mounted/*", "GET /wrapped"}, chiauth.Unprotected(r))
+
+	closed := chi.NewRouter()
+	closed.Use(auth.Handler)
+	closed.Get("/inner", hello)
+	require.Empty(t, chiauth.Unprotected(closed))
+	require.Equal(t, []string{"GET /inner"}, chiauth.Unprotected(lister{closed}), "what serves may be another than what lists")
 }
 
 func TestUseThenWithVerifiesOnceAndAsksForMore(t *testing.T) {

@@ -35,8 +35,14 @@ func (s *sources) credential(r *http.Request) (string, error) {
 	}
 	if s.cookie != "" {
 		var values []string
-		for _, c := range r.CookiesNamed(s.cookie) {
-			values = append(values, c.Value)
+		// Not r.CookiesNamed, which leaves out a malformed cookie as if there were none.
+		for _, line := range r.Header["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				name, value, _ := strings.Cut(strings.Trim(pair, " \t"), "=")
+				if strings.TrimRight(name, " \t") == s.cookie {
+					values = append(values, value)
+				}
+			}
 		}
 		if found += len(values); len(values) > 0 {
 			token, err = bearer.Bare(values)
@@ -89,7 +95,12 @@ func formToken(r *http.Request) bool {
 		return r.PostForm.Has("access_token")
 	}
 	start := make([]byte, maxForm)
-	n, err := io.ReadFull(r.Body, start)
+	n, err := 0, error(nil)
+	for n < len(start) && err == nil { // not io.ReadFull, which says of every short body what a body that was cut off says of itself
+		var more int
+		more, err = r.Body.Read(start[n:])
+		n += more
+	}
 	start = start[:n]
 	rest := r.Body
 	r.Body = &rejoined{io.MultiReader(bytes.NewReader(start), failing{err}, rest), rest}
@@ -102,11 +113,12 @@ type rejoined struct {
 	io.Closer
 }
 
-// failing repeats an error of reading once it is its turn.
+// failing repeats an error of reading once it is its turn: net/http tells of a body
+// that was cut off only once. Without one the next reader follows.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) {
-	if f.err == nil || f.err == io.ErrUnexpectedEOF {
+	if f.err == nil {
 		return 0, io.EOF
 	}
 	return 0, f.err

@@ -1,9 +1,13 @@
 package httpauth_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -69,6 +73,8 @@ func TestARequestCarriesExactlyOneCredential(t *testing.T) {
 		"in a form too, with parameters":         {plain, all(bearerToken, form("Application/X-WWW-Form-Urlencoded ; charset=utf-8", "access_token=x")), 400},
 		"in a form too, but the token is bad":    {plain, all(with(bad), form(urlencoded, "access_token="+good)), 401},
 		"a form without one":                     {plain, all(bearerToken, form(urlencoded, "accesstoken=x&a=access_token")), 200},
+		"in a form too, far behind":              {plain, all(bearerToken, form(urlencoded, "a="+strings.Repeat("x", 32<<10-20)+"&access_token=x")), 400},
+		"another credential and the query":       {plain, all(header("Authorization", "Basic dTpw"), query("access_token="+good)), 400},
 		"a body that is no form":                 {plain, all(bearerToken, form("application/json", "access_token="+good)), 200},
 		"in the cookie":                          {named, cookie, 200},
 		"in the named header":                    {named, assertion, 200},
@@ -89,6 +95,13 @@ func TestARequestCarriesExactlyOneCredential(t *testing.T) {
 		"anonymous":                              {open, nil, 200},
 		"not anonymous with a bad cookie":        {open, header("Cookie", "__Host-token="+bad), 401},
 		"not anonymous with a malformed cookie":  {open, header("Cookie", "__Host-token=a b"), 400},
+		"nor with one that net/http leaves out":  {open, header("Cookie", `__Host-token=a"b`), 400},
+		"nor with one that has no value":         {open, header("Cookie", "a; __Host-token"), 400},
+		"a malformed cookie and the header":      {named, all(header("Cookie", "__Host-token=a\x80b"), bearerToken), 400},
+		"a malformed cookie and a good one":      {named, all(header("Cookie", `__Host-token=a\b; __Host-token=`+good)), 400},
+		"a cookie is named with its case":        {open, header("Cookie", "__host-token="+bad), 200},
+		"in one of two lines of cookies":         {named, all(header("Cookie", "a=b;c=d"), header("Cookie", "__Host-token="+good+" ;e=f")), 200},
+		"another malformed cookie":               {named, all(header("Cookie", `a="b`), cookie), 200},
 		"anonymous with a token in a form alone": {open, form(urlencoded, "access_token="+good), 200},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,6 +137,20 @@ func TestAFormIsWholeForTheHandler(t *testing.T) {
 	})
 	require.Equal(t, 413, request(t, limited, all(token, form(urlencoded, "a=0123456789"))).status, "an error of the body's is the handler's to see")
 
+	// A client that says 20 bytes and goes after 3.
+	server := httptest.NewServer(handler)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\nContent-Length: 20\r\nAuthorization: Bearer %s\r\n\r\na=1", urlencoded, issuer.Token(nil))
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, 413, res.StatusCode, "a body that was cut off is not taken for a whole one")
+
 	parsed := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_ = r.ParseForm()
 		handler.ServeHTTP(w, r)
@@ -134,15 +161,23 @@ func TestAFormIsWholeForTheHandler(t *testing.T) {
 
 // Nobody without a good token makes the server read a body.
 func TestABodyIsReadForGoodTokensOnly(t *testing.T) {
-	read := false
-	body := readerFunc(func([]byte) (int, error) { read = true; return 0, io.EOF })
+	read, closed := false, false
+	body := struct {
+		io.Reader
+		closerFunc
+	}{readerFunc(func([]byte) (int, error) { read = true; return 0, io.EOF }), func() error { closed = true; return nil }}
 	v := verifierFunc(func(_ context.Context, token string) (*jwtverify.Token, error) {
 		if token == "good" {
 			return &jwtverify.Token{}, nil
 		}
 		return nil, jwtverify.ErrExpired
 	})
-	handler := newAuth(t, httpauth.Config{Verifier: v}).Handler(whoami)
+	handler := newAuth(t, httpauth.Config{Verifier: v}).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		whole, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.Empty(t, whole)
+		require.NoError(t, r.Body.Close())
+	}))
 	for _, token := range []string{"bad", "good"} {
 		r, err := http.NewRequest(http.MethodPost, "/", body)
 		require.NoError(t, err)
@@ -150,12 +185,17 @@ func TestABodyIsReadForGoodTokensOnly(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+token)
 		handler.ServeHTTP(discard{}, r)
 		require.Equal(t, token == "good", read)
+		require.Equal(t, token == "good", closed, "to close it closes the one below")
 	}
 }
 
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+type closerFunc func() error
+
+func (f closerFunc) Close() error { return f() }
 
 type discard struct{}
 
@@ -180,7 +220,7 @@ func TestTokenIsForHandlersThatVerifyThemselves(t *testing.T) {
 func TestNamesOfSourcesAreChecked(t *testing.T) {
 	_, v := setup(t)
 	for _, c := range []httpauth.Config{
-		{Header: "a b"}, {Header: "authorization"}, {Header: "cookie"}, {Header: "x\r\n"}, {Header: "é"}, {Cookie: "a=b"}, {Cookie: "a;b"}, {Cookie: "\x7f"},
+		{Header: "a b"}, {Header: "authorization"}, {Header: "cookie"}, {Header: "x\r\n"}, {Header: "é"}, {Cookie: "a=b"}, {Cookie: "a;b"}, {Cookie: "\x7f"}, {Cookie: "a b"}, {Cookie: "a,b"}, {Cookie: "é"},
 	} {
 		c.Verifier = v
 		_, err := httpauth.New(c)

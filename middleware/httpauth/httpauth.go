@@ -89,7 +89,8 @@ type Config struct {
 	Cookie string
 
 	// EndWithToken ends the context of a request when its token's ValidUntil has
-	// come, with the cause jwtverify.ErrExpired. False: a request outlives its token.
+	// come, with the cause jwtverify.ErrExpired. A token whose ValidUntil is zero
+	// is refused. False: a request outlives its token.
 	EndWithToken bool
 
 	// ErrorHandler writes the body of a refusal, and headers beside those that
@@ -149,7 +150,8 @@ func (a *Auth) Require(rules ...jwtverify.Rule) func(http.Handler) http.Handler 
 }
 
 // Guards reports whether a handler is one that Handler or Require returned and that
-// lets nobody in without a token. It does not look inside other handlers.
+// lets nobody in without a token, but for preflights where Config.PassPreflight is
+// set. It does not look inside other handlers.
 func Guards(h http.Handler) bool {
 	g, ok := h.(*guard)
 	return ok && (!g.Anonymous || g.Rule != nil)
@@ -189,6 +191,10 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.auth.endWithToken {
 		ending, cancel := bearer.Until(ctx, token, g.auth.now())
 		defer cancel()
+		if context.Cause(ending) == jwtverify.ErrExpired { // before it began; grpcauth says the same
+			g.refuse(w, r, bearer.ErrStreamExpired)
+			return
+		}
 		ctx = ending
 	}
 	// With no token this hides one that something outer put there.

@@ -86,6 +86,25 @@ func TestWhatTheSameAuthHasVerifiedIsNotVerifiedAgain(t *testing.T) {
 	}
 }
 
+// What a Rule asks may take long or hang on the request.
+func TestARuleAndAHandlerFurtherInsideHaveTheRequestsContext(t *testing.T) {
+	issuer, v := setup(t)
+	auth := newAuth(t, httpauth.Config{Verifier: v})
+	type key struct{}
+	whole := func(ctx context.Context) bool { return ctx.Value(key{}) == "value" && ctx.Done() != nil }
+	rule := jwtverify.RuleFunc("whole", func(ctx context.Context, _ *jwtverify.Token) bool { return whole(ctx) })
+	inner := auth.Require(rule)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !whole(r.Context()) {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	handler := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := context.WithValue(jwtverify.NewContext(r.Context(), &jwtverify.Token{}), key{}, "value")
+		inner.ServeHTTP(w, r.WithContext(ctx))
+	}))
+	require.Equal(t, 200, request(t, handler, with(issuer.Token(nil))).status)
+}
+
 func TestAnAnonymousRequestIsStillWithoutATokenInside(t *testing.T) {
 	_, v := setup(t)
 	auth := newAuth(t, httpauth.Config{Verifier: v, AllowAnonymous: true})

@@ -46,9 +46,13 @@ func (w *refusal) WriteHeader(int) {
 	}
 	w.written = true
 	h := w.Header()
+	for name := range h { // a map knows other spellings than Del does
+		switch http.CanonicalHeaderKey(name) {
+		case "Cache-Control", "Www-Authenticate", "Retry-After", "X-Content-Type-Options":
+			delete(h, name)
+		}
+	}
 	h.Set("Cache-Control", "no-store")
-	h.Del("WWW-Authenticate")
-	h.Del("Retry-After")
 	if w.challenge != "" {
 		h.Set("WWW-Authenticate", w.challenge)
 	}

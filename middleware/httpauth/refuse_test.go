@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -30,18 +31,19 @@ func TestARefusalIsProblemDetailsUnlessTheClientAsksForText(t *testing.T) {
 		"application/json, text/plain":       problem,
 		"application/json, text/plain;q=1":   problem,
 		"text/plain, application/json;q=0.9": text,
-		"text/plain;q=0.1, application/problem+json;q=0.2": problem,
-		"text/plain, */*;q=0.5":                            text,
-		"text/plain;q=0, */*":                              problem,
-		"*/*;q=0.1, text/html":                             problem,
+		"text/plain;q=0.1, application/problem+json;q=0.2":                    problem,
+		"text/plain, */*;q=0.5":                                               text,
+		"application/problem+json;q=0.1, */*;q=0.5":                           text,
+		"text/plain;q=0, */*":                                                 problem,
+		"*/*;q=0.1, text/html":                                                problem,
 		"text/html, application/xhtml+xml, application/xml;q=0.9, */*;q=0.8":  problem,
 		"application/*;q=0.2, text/plain;q=0.3, application/problem+json;q=1": problem,
-		"text/plain;q=NaN": problem,
-		"text/plain;q=2":   problem,
-		"text/plain;q=-1":  problem,
-		"text/plain;q":     problem,
-		"\"\\\x01;;;=,,,,": problem,
-		strings.Repeat("a/b,", 300) + "text/plain": problem, // read to a length that no honest list has
+		"text/plain;q=NaN":                                                    problem,
+		"text/plain;q=2":                                                      problem,
+		"text/plain;q=-1":                                                     problem,
+		"text/plain;q":                                                        problem,
+		"\"\\\x01;;;=,,,,":                                                    problem,
+		strings.Repeat("a/b,", 300) + "text/plain":                            problem, // read to a length that no honest list has
 	} {
 		got := request(t, handler, func(r *http.Request) {
 			if accept != "" {
@@ -66,6 +68,12 @@ func TestARefusalIsProblemDetailsUnlessTheClientAsksForText(t *testing.T) {
 		require.Equal(t, 401, body.Status)
 		require.Equal(t, bearer.Decide(bearer.ErrNoCredentials).Detail, body.Detail)
 	}
+}
+
+func TestAcceptMayStandInSeveralLines(t *testing.T) {
+	_, v := setup(t)
+	got := request(t, newAuth(t, httpauth.Config{Verifier: v}).Handler(whoami), all(header("Accept", "text/html"), header("Accept", "text/plain")))
+	require.Equal(t, "Unauthorized\n", got.body)
 }
 
 func TestEveryRefusalsBodyIsJSONOfItsOwnStatus(t *testing.T) {
@@ -107,6 +115,19 @@ func TestAnErrorHandlerWritesTheBodyAndDecidesNothing(t *testing.T) {
 			w.Header().Set("Retry-After", "1")
 			w.WriteHeader(200)
 		},
+		"our headers in another spelling": func(w http.ResponseWriter, _ *http.Request, _ error) {
+			w.Header()["www-authenticate"] = []string{"Basic"}
+			w.Header()["cache-control"] = []string{"public"}
+			w.Header()["RETRY-AFTER"] = []string{"1"}
+			w.Header()["x-content-type-options"] = []string{"sniff"}
+		},
+		"an early hint":    func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(103) },
+		"no body":          func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(204) },
+		"another protocol": func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(101) },
+		"what the server can do": func(w http.ResponseWriter, _ *http.Request, _ error) {
+			_, _, _ = http.NewResponseController(w).Hijack()
+			_ = http.NewResponseController(w).Flush()
+		},
 		"no headers": func(w http.ResponseWriter, _ *http.Request, _ error) {
 			clear(w.Header())
 		},
@@ -129,6 +150,40 @@ func TestAnErrorHandlerWritesTheBodyAndDecidesNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAnOutageHasNoChallengeWhateverAnErrorHandlerSays(t *testing.T) {
+	_, v := setup(t)
+	auth := newAuth(t, httpauth.Config{Verifier: v, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.Header().Set("WWW-Authenticate", "Basic")
+	}})
+	got := request(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { auth.Refuse(w, r, jwtverify.ErrUnavailable) }), nil)
+	require.Equal(t, 503, got.status)
+	require.Empty(t, got.header.Values("WWW-Authenticate"))
+}
+
+// net/http writes a line into its log for each status beyond the first, which a
+// stranger could make it do for each request.
+func TestARefusalHasOneStatus(t *testing.T) {
+	_, v := setup(t)
+	auth := newAuth(t, httpauth.Config{Verifier: v, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.WriteHeader(500)
+		_, _ = io.WriteString(w, "no")
+		w.WriteHeader(200)
+	}})
+	w := &statuses{ResponseWriter: httptest.NewRecorder()}
+	auth.Handler(whoami).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, []int{401}, w.all)
+}
+
+type statuses struct {
+	http.ResponseWriter
+	all []int
+}
+
+func (s *statuses) WriteHeader(status int) {
+	s.all = append(s.all, status)
+	s.ResponseWriter.WriteHeader(status)
 }
 
 func TestAPreflightPassesOnlyWhereThatIsAskedFor(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -101,6 +102,36 @@ func TestAHijackedConnectionIsClosedByItsHandlerWhenTheTokenEnds(t *testing.T) {
 	_, err = in.ReadByte() // until the token ends
 	require.Error(t, err)
 	require.ErrorIs(t, <-ended, net.ErrClosed)
+}
+
+// A handler that is called with a context which has ended answers as if all were well.
+func TestWhereTheEndIsAskedForATokenThatIsOverIsRefused(t *testing.T) {
+	now := time.Now()
+	for name, c := range map[string]struct {
+		until  time.Time
+		status int
+	}{"later": {now.Add(time.Hour), 200}, "now": {now, 401}, "never said": {time.Time{}, 401}} {
+		t.Run(name, func(t *testing.T) {
+			v := verifierFunc(func(context.Context, string) (*jwtverify.Token, error) {
+				return &jwtverify.Token{ValidUntil: c.until}, nil
+			})
+			auth := newAuth(t, httpauth.Config{Verifier: v, EndWithToken: true, Now: func() time.Time { return now }})
+			got := request(t, auth.Handler(whoami), with("a.b.c"))
+			require.Equal(t, c.status, got.status)
+			require.Equal(t, c.status == 401, strings.Contains(got.header.Get("WWW-Authenticate"), `error="invalid_token"`))
+		})
+	}
+}
+
+// Nothing waits for a token's end on behalf of a request that is over.
+func TestTheContextEndsWithTheRequestToo(t *testing.T) {
+	issuer, v := setup(t)
+	var ctx context.Context
+	handler := newAuth(t, httpauth.Config{Verifier: v, EndWithToken: true}).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { ctx = r.Context() }))
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	with(issuer.Token(nil))(r)
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	require.ErrorIs(t, context.Cause(ctx), context.Canceled)
 }
 
 func TestByDefaultARequestOutlivesItsToken(t *testing.T) {
