@@ -33,14 +33,14 @@ test: ## Run the tests of every module; needs nothing but Go
 race: ## The same under the race detector; needs a C compiler
 	$(call each,CGO_ENABLED=1 $(GO) test -race ./...)
 
-# What several goroutines share, ROUNDS times BATCH times over; half an hour on two
-# processors. In batches, since the race detector never gives memory back.
+# What several goroutines share, ROUNDS times BATCH times over, in twenty
+# minutes or so. In batches, since the race detector never gives memory back.
 ROUNDS ?= 50
 BATCH ?= 20
 SHARED := ReadersReadOn|FirstCallersShare|FloodAtOnce|NoReaderGets|NoMoreThan1024|CloseIsFine|TakesNobodys|CloseEnds|TimerFetchesOnce|NothingIsFetched|NobodyWaitsForAnyMore|WhoJoins|CloseWaits|RefreshIsNot|LoggerThatHangs|HangingIssuer|LeavesNothingBehind|EveryCallerSees|KeepsWhatItSays|BytesCounted
 stress: ## Run the tests of concurrency 1,000 times under the race detector
 	for round in $$(seq $(ROUNDS)); do \
-		CGO_ENABLED=1 $(GO) test -race -count $(BATCH) -run '$(SHARED)' ./jwks ./jwtverify ./internal/cache || exit 1; \
+		CGO_ENABLED=1 $(GO) test -race -short -count $(BATCH) -run '$(SHARED)' ./jwks ./jwtverify ./internal/cache || exit 1; \
 	done
 
 # `go test -list` prints the names of a package's targets and then an "ok" line with its path.

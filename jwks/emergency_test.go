@@ -238,7 +238,7 @@ func TestNoReaderGetsAKeyAfterDenyReturned(t *testing.T) {
 				}
 			}
 		})
-		for n := range 2000 {
+		for n := range times(2000) {
 			cache.Deny("a")
 			for range n % 5 {
 				if _, err := cache.Key(t.Context(), "a", "EdDSA"); err != jwks.ErrKeyNotFound {

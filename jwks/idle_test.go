@@ -134,7 +134,7 @@ func TestATimerKeepsNoCacheThatWasClosed(t *testing.T) {
 
 // A bubble of synctest ends only when no goroutine is left in it.
 func TestCloseIsFineWhileATimerFires(t *testing.T) {
-	for n := range 200 {
+	for n := range times(200) {
 		synctest.Test(t, func(t *testing.T) {
 			i := newIssuer(t)
 			i.publish(keyA)

@@ -84,6 +84,15 @@ func (i *issuer) serve(path string, answer http.HandlerFunc) {
 // publish serves a good key set from now on.
 func (i *issuer) publish(keys ...jwk) { i.serve("/keys", text(set(keys...))) }
 
+// times is how often a test of concurrency does what it does: a tenth for
+// `make stress`, which runs the test a thousand times.
+func times(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 // times are when a path was asked for.
 func (i *issuer) times(path string) []time.Time {
 	i.mu.Lock()

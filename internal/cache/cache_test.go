@@ -12,6 +12,10 @@ import (
 )
 
 func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
+	steps := 10_000
+	if testing.Short() { // for `make stress`, which runs it a thousand times
+		steps = 1000
+	}
 	for _, limit := range []int{4 << 10, 20_000, 300_000} {
 		c := New[int](limit, 0)
 		c.create.Do(c.fill)
@@ -21,7 +25,7 @@ func TestTheBytesCountedAreThoseOfTheEntriesThatAreThere(t *testing.T) {
 		for caller := range uint64(4) {
 			callers.Go(func() {
 				random := rand.New(rand.NewPCG(caller, 0))
-				for step := range 10_000 {
+				for step := range steps {
 					now := start.Add(time.Duration(step) * time.Millisecond)
 					var number [8]byte
 					binary.LittleEndian.PutUint64(number[:], random.Uint64N(1000))

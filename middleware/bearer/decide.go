@@ -15,7 +15,7 @@ type Decision struct {
 	Code       string        // RFC 6750 §3.1; "" where no error is to be named
 	GRPC       uint32        // the number of a gRPC status code
 	Reason     string        // of a google.rpc.ErrorInfo; "" where no error is to be named
-	RetryAfter time.Duration // with status 503; at least a second
+	RetryAfter time.Duration // with status 503; a second to a day
 	Detail     string        // a fixed sentence for the client
 }
 
@@ -33,6 +33,9 @@ const (
 	unauthenticated  = 16
 )
 
+// longest is what a client is told to wait at most: not all can count further.
+const longest = 24 * time.Hour
+
 // Decide is the one table of answers. The order matters: an outage is never
 // taken for a bad token, and what nobody can explain counts as an outage.
 func Decide(err error) Decision {
@@ -41,7 +44,7 @@ func Decide(err error) Decision {
 		var e *jwtverify.Error
 		d := outage
 		if errors.As(err, &e) {
-			d.RetryAfter = max(d.RetryAfter, e.RetryAfter)
+			d.RetryAfter = min(max(d.RetryAfter, e.RetryAfter), longest)
 		}
 		return d
 	case errors.Is(err, jwtverify.ErrInvalidToken):

@@ -70,14 +70,8 @@ func (g Guard) With(rules ...jwtverify.Rule) Guard {
 // the error with which it found none. The error is for [Decide]; the token is nil
 // where there is an error, and for an anonymous request.
 func (g *Guard) Admit(ctx context.Context, credential string, fault error) (*jwtverify.Token, error) {
-	if errors.Is(fault, ErrNoCredentials) && g.Anonymous && g.Rule == nil {
-		return nil, nil
-	}
-	if fault != nil {
-		return nil, fault
-	}
-	token, err := Authenticate(ctx, g.Verifier, credential)
-	if err == nil {
+	token, err := g.Identify(ctx, credential, fault)
+	if err == nil && token != nil {
 		err = g.Allow(ctx, token)
 	}
 	if err != nil {
@@ -86,7 +80,19 @@ func (g *Guard) Admit(ctx context.Context, credential string, fault error) (*jwt
 	return token, nil
 }
 
-// Allow applies the Guard's Rule to a token that it has admitted before.
+// Identify is the first half of [Guard.Admit]: whose request it is. The second is
+// [Guard.Allow], for an adapter that has a context with the token by then.
+func (g *Guard) Identify(ctx context.Context, credential string, fault error) (*jwtverify.Token, error) {
+	if errors.Is(fault, ErrNoCredentials) && g.Anonymous && g.Rule == nil {
+		return nil, nil
+	}
+	if fault != nil {
+		return nil, fault
+	}
+	return Authenticate(ctx, g.Verifier, credential)
+}
+
+// Allow applies the Guard's Rule to a token that it has identified before.
 func (g *Guard) Allow(ctx context.Context, token *jwtverify.Token) error {
 	if g.Rule == nil {
 		return nil
@@ -127,10 +133,13 @@ func Authenticate(ctx context.Context, v Verifier, token string) (*jwtverify.Tok
 // Authorize applies a Rule, in a context that carries the token. Without a token
 // there are no credentials to judge.
 func Authorize(ctx context.Context, rule jwtverify.Rule, token *jwtverify.Token) error {
-	switch {
-	case token == nil:
+	if token == nil {
 		return ErrNoCredentials
-	case !rule.Allows(jwtverify.NewContext(ctx, token), token):
+	}
+	if carried, _ := jwtverify.FromContext(ctx); carried != token {
+		ctx = jwtverify.NewContext(ctx, token)
+	}
+	if !rule.Allows(ctx, token) {
 		return ErrForbidden
 	}
 	return nil

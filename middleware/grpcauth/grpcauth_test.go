@@ -296,7 +296,7 @@ func TestWhateverAVerifierSaysNobodyGetsInWithoutAToken(t *testing.T) {
 		"an unknown error":        {nil, errors.New("boom"), codes.Unavailable, time.Second},
 		"a token and an error":    {&jwtverify.Token{}, errors.New("boom"), codes.Unavailable, time.Second},
 		"a retry time":            {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: 1500 * time.Millisecond}, codes.Unavailable, 1500 * time.Millisecond},
-		"no end in sight":         {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: math.MaxInt64}, codes.Unavailable, math.MaxInt64},
+		"no end in sight":         {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: math.MaxInt64}, codes.Unavailable, 24 * time.Hour},
 		"no credentials, it says": {nil, bearer.ErrNoCredentials, codes.Unavailable, time.Second},
 		"a status, it says":       {nil, status.Error(codes.OK, "boom"), codes.Unavailable, time.Second},
 		"a reason":                {nil, jwtverify.ErrRevoked, codes.Unauthenticated, 0},

@@ -180,10 +180,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var token *jwtverify.Token
 	if !(g.auth.passPreflight && fault == bearer.ErrNoCredentials && preflight(r)) {
 		var err error
-		if token, err = g.Admit(ctx, credential, fault); err == nil && token != nil && formToken(r) {
-			err = bearer.ErrMalformedRequest
-		}
-		if err != nil {
+		if token, err = g.Identify(ctx, credential, fault); err != nil {
 			g.refuse(w, r, err)
 			return
 		}
@@ -198,7 +195,18 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ctx = ending
 	}
 	// With no token this hides one that something outer put there.
-	g.next.ServeHTTP(w, r.WithContext(&admitted{ctx, token, g.auth, credential}))
+	ctx = &admitted{ctx, token, g.auth, credential}
+	if token != nil {
+		err := g.Allow(ctx, token)
+		if err == nil && formToken(r) {
+			err = bearer.ErrMalformedRequest
+		}
+		if err != nil {
+			g.refuse(w, r, err)
+			return
+		}
+	}
+	g.next.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // preflight reports whether a request is one that asks what another may do (the

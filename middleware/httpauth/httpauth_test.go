@@ -159,7 +159,7 @@ func TestWhateverAVerifierSaysNobodyGetsInWithoutAToken(t *testing.T) {
 		"an unknown error":        {nil, errors.New("boom"), 503, "1"},
 		"a token and an error":    {&jwtverify.Token{}, errors.New("boom"), 503, "1"},
 		"a retry time":            {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: 1200 * time.Millisecond}, 503, "2"},
-		"no end in sight":         {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: math.MaxInt64}, 503, "9223372037"},
+		"no end in sight":         {nil, &jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: math.MaxInt64}, 503, "86400"},
 		"no credentials, it says": {nil, bearer.ErrNoCredentials, 503, "1"},
 		"forbidden, it says":      {nil, bearer.ErrForbidden, 503, "1"},
 		"a reason":                {nil, jwtverify.ErrRevoked, 401, ""},
