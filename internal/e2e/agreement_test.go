@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -358,7 +357,7 @@ func askGRPC(t *testing.T, v bearer.Verifier) func(*testing.T, []string) answer 
 			case *errdetails.RetryInfo:
 				a.RetryAfter = detail.RetryDelay.AsDuration()
 			default:
-				t.Fatal(fmt.Sprintf("%T", detail))
+				t.Fatalf("%T", detail)
 			}
 		}
 		// What the code stands for in the table.

@@ -107,7 +107,7 @@ func TestAnErrorHandlerWritesTheBodyAndDecidesNothing(t *testing.T) {
 		"another status":     func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(200) },
 		"two statuses":       func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(500); w.WriteHeader(200) },
 		"an error":           func(w http.ResponseWriter, _ *http.Request, _ error) { http.Error(w, "no", 500) },
-		"a redirect":         func(w http.ResponseWriter, r *http.Request, _ error) { http.Redirect(w, r, "/login", 302) },
+		"a redirect":         func(w http.ResponseWriter, r *http.Request, _ error) { http.Redirect(w, r, "/login", http.StatusFound) },
 		"headers of its own": func(w http.ResponseWriter, _ *http.Request, _ error) { w.Header().Set("X-Own", "1") },
 		"our headers": func(w http.ResponseWriter, _ *http.Request, _ error) {
 			w.Header().Set("WWW-Authenticate", "Basic")
