@@ -163,11 +163,11 @@ func TestTheTimerFetchesOnceAtATimeHoweverSlowTheIssuerIs(t *testing.T) {
 		i := newIssuer(t)
 		cache := i.cache(t, with(time.Minute, time.Second))
 		i.serve("/keys", slow(4*time.Second, text(set(keyA)))) // slower than Refresh
-		time.Sleep(time.Hour)
+		time.Sleep(time.Duration(times(60)) * time.Minute)
 		for _, gap := range i.gaps()[1:] {
 			require.GreaterOrEqual(t, gap, 4*time.Second)
 		}
-		require.Greater(t, i.fetches(), 600)
+		require.Greater(t, i.fetches(), times(600))
 		requireKey(t, cache, "a")
 	})
 }

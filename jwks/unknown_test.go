@@ -562,7 +562,7 @@ func TestWhoIsTurnedAwayDuringAFetchLeavesNothingBehind(t *testing.T) {
 			return int64(m.HeapAlloc)
 		}
 		before := held()
-		for range 100_000 {
+		for range times(100_000) {
 			_, _ = cache.Key(t.Context(), "strange", "EdDSA")
 		}
 		require.Less(t, held()-before, int64(1<<20))
