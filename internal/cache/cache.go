@@ -26,12 +26,12 @@ type Tag uint64
 // lock is taken.
 //
 // Room is made by evicting what expired, then what is worth least. Time is told in
-// turns, of which there are a few while as many bytes come as there is room for. An entry is worth
-// its turn, and more for each of the last uses that lay some turns apart, which
-// those of a token that comes in a burst and never again do not. What was evicted
-// leaves a trace, and starts with a use when it comes back. So a flood, of
-// entries that come once or a few times, evicts its own kind and leaves those
-// alone that come again and again.
+// turns, of which there are a few while as many bytes come as there is room for.
+// An entry is worth the turn of its last use, and more for each of a few uses that
+// lay some turns apart, which those of one that comes in a burst and never again
+// do not. What was evicted leaves a trace, and starts with a use when it comes
+// back. So a flood, of entries that come once or a few times, evicts its own kind
+// and leaves those alone that come again and again.
 type Cache[V any] struct {
 	tally     [tallies]tally
 	evictions atomic.Uint64

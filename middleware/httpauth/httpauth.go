@@ -100,8 +100,8 @@ type Config struct {
 	// is not for clients. Nil: problem details or plain text.
 	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
 
-	// Now is the time for EndWithToken, for tests; make it the Verifier's. Nil:
-	// time.Now.
+	// Now is the time by which a token that was verified ends, for tests; make it
+	// the Verifier's. Nil: time.Now.
 	Now func() time.Time
 }
 
@@ -216,8 +216,8 @@ func preflight(r *http.Request) bool {
 }
 
 // admitted is the context of a request that was let in. It carries the token, and
-// knows who verified it and by which credential: only for the same of both need it
-// not be verified again.
+// knows who verified it and by which credential: only for the same of both, and
+// while the token is good, need it not be verified again.
 type admitted struct {
 	context.Context
 	token      *jwtverify.Token // nil: an anonymous request
@@ -239,5 +239,5 @@ func (a *admitted) Value(key any) any {
 }
 
 func (a *admitted) by(auth *Auth, credential string) bool {
-	return a.token != nil && a.auth == auth && a.credential == credential
+	return a.token != nil && a.auth == auth && a.credential == credential && auth.now().Before(a.token.ValidUntil)
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -105,6 +106,27 @@ func TestARuleAndAHandlerFurtherInsideHaveTheRequestsContext(t *testing.T) {
 	require.Equal(t, 200, request(t, handler, with(issuer.Token(nil))).status)
 }
 
+// A request's context may outlive its token, as a WebSocket's does.
+func TestATokenThatEndedMeanwhileIsVerifiedAgainInside(t *testing.T) {
+	now := time.Now()
+	token := &jwtverify.Token{Subject: "alice", ValidUntil: now.Add(time.Minute)}
+	calls := 0
+	v := verifierFunc(func(context.Context, string) (*jwtverify.Token, error) {
+		if calls++; calls > 1 {
+			return nil, jwtverify.ErrExpired
+		}
+		return token, nil
+	})
+	auth := newAuth(t, httpauth.Config{Verifier: v, Now: func() time.Time { return now }})
+	inner := auth.Handler(whoami)
+	outer := auth.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now = token.ValidUntil
+		inner.ServeHTTP(w, r)
+	}))
+	require.Equal(t, 401, request(t, outer, with("a.b.c")).status)
+	require.Equal(t, 2, calls)
+}
+
 func TestAnAnonymousRequestIsStillWithoutATokenInside(t *testing.T) {
 	_, v := setup(t)
 	auth := newAuth(t, httpauth.Config{Verifier: v, AllowAnonymous: true})
@@ -128,7 +150,7 @@ func TestGuardsKnowsTheHandlersThatLetNobodyInWithoutAToken(t *testing.T) {
 // What the adapter costs beside the Verifier: the context that carries the token,
 // and the copy of the request that carries the context.
 func TestTheAdapterAllocatesAContextAndARequest(t *testing.T) {
-	token := &jwtverify.Token{Scopes: []string{"read"}}
+	token := &jwtverify.Token{Scopes: []string{"read"}, ValidUntil: time.Now().Add(time.Hour)}
 	v := verifierFunc(func(context.Context, string) (*jwtverify.Token, error) { return token, nil })
 	auth := newAuth(t, httpauth.Config{Verifier: v})
 	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
