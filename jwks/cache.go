@@ -148,10 +148,10 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 	var deadline *time.Timer
 	sought := name{kid, alg}
 	if err := ctx.Err(); err != nil { // who is gone already causes no fetch
-		if c.settled(sought, arrived) {
-			return nil, c.verdict(arrived)
+		if !c.settled(sought, arrived) {
+			return nil, &unavailable{detail: "the caller's context has ended", cause: err}
 		}
-		return nil, &unavailable{detail: "the caller's context has ended", cause: err}
+		return nil, c.verdict(arrived)
 	}
 	for last := false; !last; {
 		ended, later := c.claim(sought, arrived)
@@ -210,7 +210,9 @@ func (c *Cache) settled(sought name, now time.Time) bool {
 	defer c.mu.Unlock()
 	bucket := c.bucket // a copy: looking takes nothing
 	ok, _ := bucket.Take(now, c.config.Cooldown)
-	return !c.inFlight && (!ok || now.Before(c.hold) || now.Before(c.absent[c.hash(sought)]))
+	// Looked up once more: a fetch may have ended since Key looked.
+	return !c.inFlight && c.usable().find(sought.kid, sought.alg) == nil &&
+		(!ok || now.Before(c.hold) || now.Before(c.absent[c.hash(sought)]))
 }
 
 // verdict is what to answer for a key that was not found: that it does not
