@@ -151,16 +151,12 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 		if !c.settled(sought, arrived) {
 			return nil, &unavailable{detail: "the caller's context has ended", cause: err}
 		}
-		return nil, c.verdict(arrived)
+		return c.settle(sought, arrived)
 	}
 	for last := false; !last; {
 		ended, later := c.claim(sought, arrived)
 		if ended == nil {
-			// Another caller's fetch may have ended since Key looked.
-			if k := c.usable().find(kid, alg); k != nil {
-				return k.allowed()
-			}
-			return nil, c.verdict(arrived)
+			return c.settle(sought, arrived)
 		}
 		last = later
 		if deadline == nil {
@@ -175,7 +171,18 @@ func (c *Cache) seek(ctx context.Context, kid, alg string) (*Key, error) {
 		}
 	}
 	c.remember(sought, arrived)
-	return nil, c.verdict(arrived)
+	return c.settle(sought, arrived)
+}
+
+// settle is the last word about a key that no more fetch is made for. It looks
+// after the verdict: a fetch that ends meanwhile must not be called as a witness
+// against the key that it brought.
+func (c *Cache) settle(sought name, arrived time.Time) (*Key, error) {
+	err := c.verdict(arrived)
+	if k := c.usable().find(sought.kid, sought.alg); k != nil {
+		return k.allowed()
+	}
+	return nil, err
 }
 
 // claim returns the end of the fetch to wait for: one under way, or a new one if
