@@ -16,6 +16,7 @@ func TestCheckFailsTheRunBeyondALimit(t *testing.T) {
 	require.Zero(t, code, stderr)
 	code, _, stderr = runQuick("-check", "-slack", "1e-9")
 	require.Equal(t, 1, code)
-	require.Contains(t, stderr, "times the floor, the limit is 0")
-	require.Contains(t, stderr, "times the floor, the limit is 1.0000")
+	// Junk cannot cost nothing. What a first check costs beyond the floor may be lost
+	// in the noise of so short a run: TestTheGateJudgesEveryRowOfOurs judges that line.
+	require.Contains(t, stderr, "times the floor, the limit is 0.0000")
 }

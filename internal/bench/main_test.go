@@ -81,6 +81,7 @@ func TestTheGateJudgesEveryRowOfOurs(t *testing.T) {
 		rows[i].AllocsPerOp++
 		require.ErrorContains(t, gate(rows, 1000), rows[i].Alg+", "+rows[i].Name)
 	}
+	require.ErrorContains(t, gate(good(), 1e-9), "1.0900 times the floor, the limit is 1.0000", "slack is for what a first check costs beyond the floor")
 	require.Error(t, gate(good()[4:], 1), "nothing of ours")
 	nan := good()
 	nan[0].FloorRatio = math.NaN()
