@@ -83,6 +83,8 @@ type header struct {
 	accessToken    bool // typ is at+jwt
 }
 
+const inHeader = "the header: "
+
 // readHeader reads a header, and refuses what no access token needs: every
 // member that would change how the token is to be read.
 func readHeader(text []byte) (header, *Error) {
@@ -92,7 +94,7 @@ func readHeader(text []byte) (header, *Error) {
 	member := func(v strictjson.Value, name string) string {
 		s, ok := v.TextIn(whole)
 		if !ok && fault == "" {
-			fault = name + " is not a string"
+			fault = inHeader + name + " is not a string"
 		}
 		return s
 	}
@@ -107,27 +109,27 @@ func readHeader(text []byte) (header, *Error) {
 		case "crit":
 			// RFC 7515 §4.1.11: none is understood here, and a list that is
 			// empty or no list is not allowed either.
-			fault = "crit, which names no extension that is understood"
+			fault = inHeader + "crit, which names no extension that is understood"
 		case "b64":
-			fault = "b64, which no JWT may use (RFC 7797 §7)"
+			fault = inHeader + "b64, which no JWT may use (RFC 7797 §7)"
 		case "enc":
-			fault = "enc, which is of encrypted tokens"
+			fault = inHeader + "enc, which is of encrypted tokens"
 		case "cty":
 			if cty := mediaType(member(v, "cty")); cty == "jwt" {
-				fault = "cty, which announces a nested JWT"
+				fault = inHeader + "cty, which announces a nested JWT"
 			}
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
-		return h, refuse(ErrMalformed, "the header: "+err.Error())
+		return h, refuse(ErrMalformed, inHeader+err.Error())
 	case fault != "":
-		return h, refuse(ErrMalformed, "the header: "+fault)
+		return h, refuse(ErrMalformed, fault)
 	case h.alg == "":
-		return h, refuse(ErrMalformed, "the header: no alg")
+		return h, refuse(ErrMalformed, inHeader+"no alg")
 	case len(h.kid) > jose.MaxKeyID:
-		return h, refuse(ErrMalformed, "the header: kid is longer than 512 bytes")
+		return h, refuse(ErrMalformed, inHeader+"kid is longer than 512 bytes")
 	}
 	return h, nil
 }

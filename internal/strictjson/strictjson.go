@@ -7,8 +7,10 @@
 // exact and unique member names at every level, nested at most [MaxDepth] deep.
 //
 // jsontext decides what is valid, in one pass over the whole text, before
-// anybody sees a part of it. What is left to do is to find where each member of
-// a text ends that is known to be valid, which a few lines do.
+// anybody sees a part of it. Texts of the plainest kind (plain.go), which nearly
+// all headers and claims are, need not trouble it. What is left to do is to find
+// where each member of a text ends that is known to be valid, which a few lines
+// do.
 package strictjson
 
 import (
@@ -39,16 +41,22 @@ func Object(text []byte, member func(name []byte, value Value) error) error {
 		return errNotObject
 	}
 	// Most junk is cut off somewhere, and this says so for nothing.
-	if end := bytes.TrimRight(text, " \t\r\n"); end[len(end)-1] != '}' {
+	end := len(text) - 1
+	for isSpace(text[end]) {
+		end--
+	}
+	if text[end] != '}' {
 		return errSyntax
 	}
-	// By default IsValid allows neither duplicate names nor invalid UTF-8; naming
-	// that anew for each token costs as much as reading a member.
-	if !jsontext.Value(text).IsValid() {
-		return errSyntax
-	}
-	if tooDeep(text) {
-		return errDepth
+	if !plain(text) {
+		// By default IsValid allows neither duplicate names nor invalid UTF-8; naming
+		// that anew for each token costs as much as reading a member.
+		if !jsontext.Value(text).IsValid() {
+			return errSyntax
+		}
+		if tooDeep(text) {
+			return errDepth
+		}
 	}
 	return Value{text[start:], start}.Members(member)
 }
@@ -184,27 +192,27 @@ func length(text []byte) int {
 	}
 }
 
-// quoted is the length of a string, quotes included: up to the first quote that
-// no backslash escapes, which an even number of them do not.
+// quoted is the length of a string, quotes included. Most are so short that
+// searching them by a vector's length would take longer.
 func quoted(text []byte) int {
-	for i := 1; ; {
-		i += bytes.IndexByte(text[i:], '"') + 1
-		slashes := 0
-		for text[i-2-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 0 {
-			return i
+	for i := 1; ; i++ {
+		switch text[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
 		}
 	}
 }
 
 func skipSpace(text []byte, i int) int {
-	for i < len(text) && (text[i] == ' ' || text[i] == '\t' || text[i] == '\r' || text[i] == '\n') {
+	for i < len(text) && isSpace(text[i]) {
 		i++
 	}
 	return i
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // tooDeep reports whether the containers of a valid text nest more than MaxDepth
 // deep. Most texts do not even have so many.

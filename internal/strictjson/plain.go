@@ -1,0 +1,140 @@
+package strictjson
+
+import "math"
+
+// plain reports whether jsontext would find text valid, and at most MaxDepth deep,
+// for texts that leave nothing to doubt: ASCII without escapes, whole numbers, few
+// members in an object. Its no says nothing. Junk must cost next to nothing, and
+// jsontext's check was a third of what a junk header cost. FuzzPlain holds every yes
+// against jsontext.
+func plain(text []byte) bool {
+	if len(text) > math.MaxUint32 {
+		return false
+	}
+	end := plainValue(text, skipSpace(text, 0), 1)
+	return end > 0 && skipSpace(text, end) == len(text)
+}
+
+// plainValue returns where the value that begins at i ends, and 0 if it is not plain.
+func plainValue(text []byte, i, depth int) int {
+	if i >= len(text) || depth > MaxDepth {
+		return 0
+	}
+	switch text[i] {
+	case '"':
+		return plainString(text, i)
+	case '{':
+		return plainObject(text, i, depth)
+	case '[':
+		return plainArray(text, i, depth)
+	case 't':
+		return plainWord(text, i, "true")
+	case 'f':
+		return plainWord(text, i, "false")
+	case 'n':
+		return plainWord(text, i, "null")
+	default:
+		return plainNumber(text, i)
+	}
+}
+
+func plainObject(text []byte, i, depth int) int {
+	var names [32]struct{ from, to uint32 }
+	var seen uint64 // a bit for the names of a length and last letter
+	if i = skipSpace(text, i+1); i < len(text) && text[i] == '}' {
+		return i + 1
+	}
+	for n := range names {
+		if i >= len(text) || text[i] != '"' {
+			return 0
+		}
+		end := plainString(text, i)
+		if end == 0 {
+			return 0
+		}
+		name := text[i+1 : end-1]
+		bit := uint64(1) << ((uint(text[end-2])*8 + uint(len(name))) % 64)
+		if seen&bit != 0 {
+			for _, other := range names[:n] {
+				if string(text[other.from:other.to]) == string(name) {
+					return 0
+				}
+			}
+		}
+		names[n].from, names[n].to = uint32(i+1), uint32(end-1)
+		seen |= bit
+		if i = skipSpace(text, end); i >= len(text) || text[i] != ':' {
+			return 0
+		}
+		if i = plainValue(text, skipSpace(text, i+1), depth+1); i == 0 {
+			return 0
+		}
+		if i = skipSpace(text, i); i >= len(text) {
+			return 0
+		}
+		if text[i] == '}' {
+			return i + 1
+		}
+		if text[i] != ',' {
+			return 0
+		}
+		i = skipSpace(text, i+1)
+	}
+	return 0 // too many to compare each with each
+}
+
+func plainArray(text []byte, i, depth int) int {
+	if i = skipSpace(text, i+1); i < len(text) && text[i] == ']' {
+		return i + 1
+	}
+	for {
+		if i = plainValue(text, i, depth+1); i == 0 {
+			return 0
+		}
+		if i = skipSpace(text, i); i >= len(text) {
+			return 0
+		}
+		if text[i] == ']' {
+			return i + 1
+		}
+		if text[i] != ',' {
+			return 0
+		}
+		i = skipSpace(text, i+1)
+	}
+}
+
+func plainString(text []byte, i int) int {
+	for i++; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '"':
+			return i + 1
+		case c < ' ' || c > '~' || c == '\\':
+			return 0
+		}
+	}
+	return 0
+}
+
+func plainWord(text []byte, i int, word string) int {
+	if len(text)-i < len(word) || string(text[i:i+len(word)]) != word {
+		return 0
+	}
+	return i + len(word)
+}
+
+// plainNumber knows no fraction and no exponent: what follows the digits is for
+// whoever called to judge.
+func plainNumber(text []byte, i int) int {
+	if text[i] == '-' {
+		i++
+	}
+	start := i
+	for i < len(text) && '0' <= text[i] && text[i] <= '9' {
+		i++
+	}
+	if i == start || text[start] == '0' && i > start+1 {
+		return 0
+	}
+	return i
+}
