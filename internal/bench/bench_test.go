@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"strconv"
+	"testing"
+)
 
 // BenchmarkVerify has names like BenchmarkVerify/RS256/bearerguard, for
 // benchstat. The command compares more closely: it measures all in turns.
@@ -27,5 +30,43 @@ func BenchmarkVerify(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// BenchmarkStore is the first verification of tokens that are then kept, which the
+// cache's default makes of every first one, beside that of tokens that are not.
+func BenchmarkStore(b *testing.B) {
+	iss, err := newIssuer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer iss.Close()
+	for _, alg := range algorithms {
+		tokens := make([]string, 256)
+		for i := range tokens {
+			if tokens[i], err = iss.token(alg, map[string]any{"jti": strconv.Itoa(i)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		for _, cache := range []struct {
+			name  string
+			bytes int
+		}{{"kept", 4 << 10}, {"not kept", -1}} { // 4 KiB: none is there when its turn comes again
+			b.Run(alg+"/"+cache.name, func(b *testing.B) {
+				v, err := newVerifier(b.Context(), iss, alg, cache.bytes)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if _, err := v.Verify(b.Context(), tokens[i%len(tokens)]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if hits := v.Status().Cache.Hits; hits > uint64(b.N/20) {
+					b.Fatalf("%d of %d were there already", hits, b.N)
+				}
+			})
+		}
 	}
 }

@@ -51,7 +51,10 @@ func printTable(w io.Writer, rows []row) error {
 		if i == 0 || r.Alg != rows[i-1].Alg {
 			fmt.Fprintf(&out, "\n%-32s %9s %9s %9s %9s %9s %8s\n", r.Alg, "x floor", "floor /", "peer /", "ns/op", "allocs/op", "B/op")
 		}
-		if i > 0 && r.Kind != rows[i-1].Kind && (r.Kind == late || r.Kind == early) {
+		switch {
+		case r.Name == floor.name:
+			out.WriteString("for comparison:\n")
+		case i > 0 && r.Kind != rows[i-1].Kind && (r.Kind == late || r.Kind == early):
 			fmt.Fprintf(&out, "%s:\n", r.Kind)
 		}
 		fmt.Fprintf(&out, "%-32s %9.3f %9.1f %9.1f %9.0f %9d %8d\n", r.Name, r.FloorRatio, 1/r.FloorRatio, 1/r.PeerRatio, r.NsPerOp, r.AllocsPerOp, r.BytesPerOp)
