@@ -14,7 +14,15 @@ import (
 type reading struct {
 	audience      string
 	scopes, roles [][]string
-	required      []string
+	claims        []claimRule
+}
+
+// claimRule is what the Config says of a claim by name: that it is there, perhaps
+// with one of some values, or that it is not.
+type claimRule struct {
+	name      string
+	values    []string // nil: any
+	forbidden bool
 }
 
 // facts is what the claims of a token say, read once.
@@ -25,8 +33,10 @@ type facts struct {
 	copied                int64    // bytes of strings that are no part of whole, since they were escaped
 	issuer, audience, exp bool     // are there
 	azp, cid, appid       string   // stand in for client_id
-	found                 int      // of the required claims
 	foreign               string   // the claim that shows another kind of token, or ""
+	forbidden             string   // the claim that the Config forbids, or ""
+	unlike                string   // the claim that has none of the Config's Values, or ""
+	found                 int      // of the claims that must be there
 	senderConstrained     bool
 	fault                 string // the first claim that is not what it should be
 }
@@ -102,15 +112,24 @@ func (f *facts) member(name []byte, v strictjson.Value, from *reading) {
 	}
 	for _, path := range from.roles {
 		if path[0] == string(name) {
-			t.Roles = united(t.Roles, f.listAt(v, path, whole))
+			t.Roles = united(t.Roles, f.listAt(v, path, wholeOrNames))
 		}
 	}
-	for _, required := range from.required {
-		if required == string(name) {
-			if f.found++; v.Kind() == 'n' {
-				f.complain(required, "is null")
-			}
+	for i := range from.claims {
+		rule := &from.claims[i]
+		if rule.name != string(name) {
+			continue
 		}
+		switch {
+		case rule.forbidden:
+			f.forbidden = rule.name
+			return
+		case rule.values != nil && !slices.ContainsFunc(rule.values, v.Is):
+			f.unlike = rule.name
+		case v.Kind() == 'n':
+			f.complain(rule.name, "is null")
+		}
+		f.found++
 	}
 }
 
@@ -173,19 +192,20 @@ func (f *facts) date(v strictjson.Value, name string) time.Time {
 }
 
 // How a string stands for a list: as its one element, or as names separated by
-// single spaces (RFC 6749 §3.3).
+// single spaces (RFC 6749 §3.3). And how an object does: by its members' names.
 const (
 	whole = iota
 	spaceSeparated
+	wholeOrNames
 )
 
 // list reads a list of strings, or the string that stands for one.
 func (f *facts) list(v strictjson.Value, name string, form int) []string {
 	start := len(f.lists)
-	switch v.Kind() {
-	case '"':
+	switch kind := v.Kind(); {
+	case kind == '"':
 		s, _ := f.string(v)
-		if form == whole {
+		if form != spaceSeparated {
 			f.lists = append(f.lists, s)
 			break
 		}
@@ -194,7 +214,13 @@ func (f *facts) list(v strictjson.Value, name string, form int) []string {
 				f.lists = append(f.lists, element)
 			}
 		}
-	case '[':
+	case kind == '{' && form == wholeOrNames:
+		_ = v.Members(func(name []byte, _ strictjson.Value) error {
+			f.copied += allocated(int64(len(name)) + 8)
+			f.lists = append(f.lists, string(name))
+			return nil
+		})
+	case kind == '[':
 		_ = v.Elements(func(e strictjson.Value) error {
 			s, ok := f.string(e)
 			if !ok {
@@ -232,13 +258,28 @@ func (f *facts) listAt(v strictjson.Value, path []string, form int) []string {
 	return all
 }
 
-// missingClaim lists the required claims that are not there. It
-// reads the claims a second time, which only a refused token pays for.
-func missingClaim(text []byte, required []string) string {
-	missing := slices.Clone(required)
+// missingClaims lists the claims that must be there and are not. It reads the
+// claims a second time, which only a refused token pays for.
+func missingClaims(text []byte, rules []claimRule) string {
+	var missing []string
+	for _, rule := range rules {
+		if !rule.forbidden {
+			missing = append(missing, rule.name)
+		}
+	}
 	_ = strictjson.Object(text, func(name []byte, _ strictjson.Value) error {
-		missing = slices.DeleteFunc(missing, func(r string) bool { return r == string(name) })
+		missing = slices.DeleteFunc(missing, func(m string) bool { return m == string(name) })
 		return nil
 	})
 	return strings.Join(missing, ", ")
+}
+
+// needed counts the claims that must be there.
+func (r *reading) needed() (n int) {
+	for i := range r.claims {
+		if !r.claims[i].forbidden {
+			n++
+		}
+	}
+	return n
 }

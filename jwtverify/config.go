@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,6 +56,13 @@ type Config struct {
 	// and exp. Nil: none. RFC 9068 §2.2 has sub, client_id, iat and jti, which are
 	// not required by default whatever the typ.
 	Required []string
+	// Values are claims that must be there as a string that is one of those named,
+	// such as token_use: access. Another value of typ or token_use is ErrType, since
+	// those name the kind of a token, and of any other claim ErrClaims. Nil: none.
+	Values map[string][]string
+	// Forbidden are claims that must not be there, since they show another kind of
+	// token. One that is there is ErrType, also where it is null. Nil: none.
+	Forbidden []string
 	// AudienceClaim is the claim that Audience is compared with, for issuers that
 	// send no aud, such as Cognito's client_id; aud is then not looked at. "": aud.
 	AudienceClaim string
@@ -62,8 +70,9 @@ type Config struct {
 	// an array of them, or a string in which spaces separate them. All are
 	// united. Nil: {"scope"} and {"scp"}.
 	Scopes [][]string
-	// Roles are the paths to claims that hold roles: an array of them, or one as
-	// a string. All are united. Nil: none. Example: {"realm_access", "roles"}.
+	// Roles are the paths to claims that hold roles: an array of them, one as a
+	// string, or an object whose member names they are. All are united. Nil: none.
+	// Example: {"realm_access", "roles"}.
 	Roles [][]string
 	// RefuseSenderConstrained refuses a token with cnf (RFC 7800), which is bound
 	// to a key of its client's: a Verifier does not check that binding. False:
@@ -132,7 +141,7 @@ func New(c Config) (*Verifier, error) {
 			audience: cmp.Or(c.AudienceClaim, "aud"),
 			scopes:   clone(c.Scopes, defaultScopes),
 			roles:    clone(c.Roles, nil),
-			required: slices.Compact(slices.Sorted(slices.Values(c.Required))),
+			claims:   c.claimRules(),
 		},
 	}
 	if c.CacheBytes >= 0 {
@@ -189,6 +198,7 @@ func (c *Config) faults() (faults []error) {
 		empty bool
 	}{
 		{"Algorithms", empty(c.Algorithms)}, {"Types", empty(c.Types)}, {"Required", empty(c.Required)},
+		{"Forbidden", empty(c.Forbidden)}, {"Values", c.Values != nil && len(c.Values) == 0},
 		{"Scopes", empty(c.Scopes)}, {"Roles", empty(c.Roles)}, {"Checks", empty(c.Checks)},
 	} {
 		if field.empty {
@@ -211,8 +221,23 @@ func (c *Config) faults() (faults []error) {
 			fault("Types has %q: write a media type such as at+jwt", typ)
 		}
 	}
-	if slices.Contains(c.Required, "") {
-		fault("Required has an empty element: remove it")
+	for _, names := range []struct {
+		field string
+		names []string
+	}{{"Required", c.Required}, {"Forbidden", c.Forbidden}, {"Values", slices.Sorted(maps.Keys(c.Values))}} {
+		if slices.Contains(names.names, "") {
+			fault("%s has an empty element: remove it", names.field)
+		}
+	}
+	for name, values := range c.Values {
+		if len(values) == 0 || slices.Contains(values, "") {
+			fault("Values[%q] is %q: write the values that it may have", name, values)
+		}
+	}
+	for _, name := range c.Forbidden {
+		if _, must := c.Values[name]; must || slices.Contains(c.Required, name) || slices.Contains([]string{"iss", "exp", cmp.Or(c.AudienceClaim, "aud")}, name) {
+			fault("Forbidden has %q, which must be there: remove it from one of them", name)
+		}
 	}
 	for _, path := range slices.Concat(c.Scopes, c.Roles) {
 		if len(path) == 0 || slices.Contains(path, "") {
@@ -241,6 +266,24 @@ func (c *Config) faults() (faults []error) {
 		fault("JWKS.Issuer is %q and Issuer %q: leave it empty, or set JWKS.URL", c.JWKS.Issuer, c.Issuer)
 	}
 	return faults
+}
+
+// claimRules joins what the Config says of claims by name.
+func (c *Config) claimRules() (rules []claimRule) {
+	for name, values := range c.Values {
+		rules = append(rules, claimRule{name: name, values: slices.Clone(values)})
+	}
+	for _, name := range c.Required {
+		if _, there := c.Values[name]; !there {
+			rules = append(rules, claimRule{name: name})
+		}
+	}
+	for _, name := range c.Forbidden {
+		rules = append(rules, claimRule{name: name, forbidden: true})
+	}
+	byName := func(a, b claimRule) int { return cmp.Compare(a.name, b.name) }
+	slices.SortFunc(rules, byName)
+	return slices.CompactFunc(rules, func(a, b claimRule) bool { return a.name == b.name })
 }
 
 func empty[E any](s []E) bool { return s != nil && len(s) == 0 }

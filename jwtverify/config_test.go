@@ -49,13 +49,25 @@ func TestAConfigThatCouldMeanAllOrNothingIsAFault(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, v.Close())
 	for want, change := range map[string]func(*jwtverify.Config){
-		"Issuer is required":        func(c *jwtverify.Config) { c.Issuer = "" },
-		"Audience is required":      func(c *jwtverify.Config) { c.Audience = nil },
-		"Config.Audience is":        func(c *jwtverify.Config) { c.Audience = []string{} },
-		"Algorithms is empty but":   func(c *jwtverify.Config) { c.Algorithms = []string{} },
-		"Types is empty but":        func(c *jwtverify.Config) { c.Types = []string{} },
-		"Required is empty but":     func(c *jwtverify.Config) { c.Required = []string{} },
-		"Scopes is empty but":       func(c *jwtverify.Config) { c.Scopes = [][]string{} },
+		"Issuer is required":         func(c *jwtverify.Config) { c.Issuer = "" },
+		"Audience is required":       func(c *jwtverify.Config) { c.Audience = nil },
+		"Config.Audience is":         func(c *jwtverify.Config) { c.Audience = []string{} },
+		"Algorithms is empty but":    func(c *jwtverify.Config) { c.Algorithms = []string{} },
+		"Types is empty but":         func(c *jwtverify.Config) { c.Types = []string{} },
+		"Required is empty but":      func(c *jwtverify.Config) { c.Required = []string{} },
+		"Scopes is empty but":        func(c *jwtverify.Config) { c.Scopes = [][]string{} },
+		"Values is empty but":        func(c *jwtverify.Config) { c.Values = map[string][]string{} },
+		"Forbidden is empty but":     func(c *jwtverify.Config) { c.Forbidden = []string{} },
+		`Values["a"] is []`:          func(c *jwtverify.Config) { c.Values = map[string][]string{"a": nil} },
+		`Values["b"] is [""]`:        func(c *jwtverify.Config) { c.Values = map[string][]string{"b": {""}} },
+		"Values has an empty el":     func(c *jwtverify.Config) { c.Values = map[string][]string{"": {"b"}} },
+		"Forbidden has an empty":     func(c *jwtverify.Config) { c.Forbidden = []string{""} },
+		`Forbidden has "aud", which`: func(c *jwtverify.Config) { c.Forbidden = []string{"aud"} },
+		`Forbidden has "cl", which`:  func(c *jwtverify.Config) { c.AudienceClaim, c.Forbidden = "cl", []string{"cl"} },
+		`Forbidden has "r", which`:   func(c *jwtverify.Config) { c.Forbidden, c.Required = []string{"r"}, []string{"r"} },
+		`Forbidden has "v", which`: func(c *jwtverify.Config) {
+			c.Forbidden, c.Values = []string{"v"}, map[string][]string{"v": {"1"}}
+		},
 		"Roles is empty but":        func(c *jwtverify.Config) { c.Roles = [][]string{} },
 		"Checks is empty but":       func(c *jwtverify.Config) { c.Checks = []func(context.Context, *jwtverify.Token) error{} },
 		"Keys is a nil *jwks.Cache": func(c *jwtverify.Config) { c.Keys = (*jwks.Cache)(nil) },
@@ -87,6 +99,7 @@ func TestNewCopiesEverySlice(t *testing.T) {
 	s := newSigner(t)
 	c := jwtverify.Config{
 		Issuer: signerIssuer, Audience: []string{signerAudience}, Keys: s.set(t), Algorithms: []string{"ES256"}, Types: []string{"JWT"},
+		Values: map[string][]string{"use": {"access"}}, Forbidden: []string{"nonce"},
 		Required: []string{"sub"}, Scopes: [][]string{{"scope"}}, Roles: [][]string{{"r", "roles"}}, Now: func() time.Time { return signerTime },
 		Checks: []func(context.Context, *jwtverify.Token) error{func(context.Context, *jwtverify.Token) error { return nil }},
 	}
@@ -94,7 +107,9 @@ func TestNewCopiesEverySlice(t *testing.T) {
 	require.NoError(t, err)
 	c.Audience[0], c.Algorithms[0], c.Types[0], c.Required[0], c.Scopes[0][0], c.Roles[0][1] = "x", "RS256", "x", "x", "x", "x"
 	c.Checks[0] = func(context.Context, *jwtverify.Token) error { return errors.New("no") }
-	token, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256","typ":"JWT"}`, s.claims(t, map[string]any{"scope": "a b", "r": map[string]any{"roles": []string{"c"}}})))
+	c.Values["use"][0], c.Forbidden[0] = "x", "use"
+	delete(c.Values, "use")
+	token, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256","typ":"JWT"}`, s.claims(t, map[string]any{"use": "access", "scope": "a b", "r": map[string]any{"roles": []string{"c"}}})))
 	require.NoError(t, err)
 	require.Equal(t, []string{"a", "b"}, token.Scopes)
 	require.Equal(t, []string{"c"}, token.Roles)

@@ -25,7 +25,8 @@
 //     moment ago, which is most of what comes in a flood of made-up ones
 //  4. that there is a signature, and the claims: canonical base64url, read once and
 //     strictly from the very bytes that the signature covers, as yet unverified
-//  5. iss, aud, exp, nbf, iat, the kind of token, required claims
+//  5. iss, aud, exp, nbf, iat, the kind of token, claims that must or must not be
+//     there
 //  6. the signature's base64url, and the key, by kid and alg
 //  7. the signature
 //  8. the Checks of the Config

@@ -55,10 +55,15 @@ func (s signer) claims(t *testing.T, more map[string]any) string {
 		"iss": signerIssuer, "aud": signerAudience, "sub": "alice", "exp": signerTime.Add(time.Minute).Unix(),
 	}
 	for name, value := range more {
-		all[name] = value
+		if all[name] = value; value == absent {
+			delete(all, name)
+		}
 	}
 	return marshal(t, all)
 }
+
+// absent is the value of a claim that is not there.
+var absent any = &struct{ _ int }{}
 
 // jwk is the signer's public key under some kid.
 func (s signer) jwk(t *testing.T, kid string) map[string]string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -107,6 +108,65 @@ func TestClaimsOfTheWrongKindAreRefusedNotCoerced(t *testing.T) {
 		require.ErrorIs(t, err, jwtverify.ErrClaims)
 		require.ErrorContains(t, err, missing+" is missing")
 	}
+}
+
+func TestClaimsThatTheConfigNamesAreThereOrNotAsItSays(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifierOf(t, func(c *jwtverify.Config) {
+		c.Required = []string{"sub", "tid"}
+		c.Values = map[string][]string{"tid": {"a", "b"}, "token_use": {"access"}, "typ": {"Bearer", "bearer"}}
+		c.Forbidden = []string{"nonce", "idp"}
+		c.Types = []string{""}
+	})
+	good := map[string]any{"tid": "b", "token_use": "access", "typ": "Bearer"}
+	for _, c := range []struct {
+		name  string
+		value any
+		want  jwtverify.Reason
+	}{
+		{"other", "x", ""},
+		{"tid", "a", ""},
+		{"tid", "c", jwtverify.ErrClaims},
+		{"tid", "A", jwtverify.ErrClaims},
+		{"tid", "", jwtverify.ErrClaims},
+		{"tid", nil, jwtverify.ErrClaims},
+		{"tid", []string{"a"}, jwtverify.ErrClaims},
+		{"tid", absent, jwtverify.ErrClaims},
+		{"token_use", "id", jwtverify.ErrType},
+		{"token_use", absent, jwtverify.ErrClaims},
+		{"typ", "ID", jwtverify.ErrType},
+		{"typ", 1, jwtverify.ErrType},
+		{"typ", "bearer", ""},
+		{"sub", absent, jwtverify.ErrClaims},
+		{"nonce", "n", jwtverify.ErrType},
+		{"nonce", nil, jwtverify.ErrType},
+		{"idp", map[string]any{}, jwtverify.ErrType},
+		{"Nonce", "n", ""},
+	} {
+		claims := maps.Clone(good)
+		claims[c.name] = c.value
+		_, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256"}`, s.claims(t, claims)))
+		require.Equal(t, c.want, jwtverify.ReasonOf(err), "%s: %v: %v", c.name, c.value, err)
+	}
+}
+
+func TestRolesAreNamesInAnArrayAStringOrAnObject(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifierOf(t, func(c *jwtverify.Config) {
+		c.Scopes = [][]string{{"scope"}, {"https://example.com/permissions"}}
+		c.Roles = [][]string{{"roles"}, {"urn:zitadel:iam:org:project:roles"}, {"resource_access", "my.client", "roles"}, {"a.b"}}
+	})
+	token, err := v.Verify(t.Context(), s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{
+		"scope": "read write", "https://example.com/permissions": []string{"buy now"},
+		"roles":                             "one whole",
+		"urn:zitadel:iam:org:project:roles": map[string]any{"reader": map[string]any{"1": "acme.example.com"}, "wri\"ter": nil},
+		"resource_access":                   map[string]any{"my.client": map[string]any{"roles": []string{"in"}}, "my": map[string]any{"client": map[string]any{"roles": []string{"out"}}}},
+		"a":                                 map[string]any{"b": []string{"out"}},
+		"a.b":                               []string{"dotted"},
+	})))
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"read", "write", "buy now"}, token.Scopes)
+	require.ElementsMatch(t, []string{"one whole", "reader", "wri\"ter", "in", "dotted"}, token.Roles)
 }
 
 func TestTimeIsJudgedWithTheLeeway(t *testing.T) {

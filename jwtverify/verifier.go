@@ -268,8 +268,14 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 		return refuse(ErrType, "it has "+f.foreign+" as no access token should; if your issuer's do, set Config.Types")
 	case v.refuseConstrained && f.senderConstrained:
 		return refuse(ErrClaims, "it has cnf: it is bound to a key and no bearer token")
-	case f.found < len(v.reading.required):
-		return refuse(ErrClaims, missingClaim(payload, v.reading.required)+" is missing")
+	case f.forbidden != "":
+		return refuse(ErrType, "it has "+f.forbidden+", which Config.Forbidden does not allow")
+	case f.unlike == "typ" || f.unlike == "token_use":
+		return refuse(ErrType, f.unlike+" is none of the Config's Values")
+	case f.unlike != "":
+		return refuse(ErrClaims, f.unlike+" is none of the Config's Values")
+	case f.found < v.reading.needed():
+		return refuse(ErrClaims, missingClaims(payload, v.reading.claims)+" is missing")
 	}
 	return nil
 }
