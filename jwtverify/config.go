@@ -108,6 +108,11 @@ type Config struct {
 	// Logger is told of refused tokens at debug level, since anyone can send a
 	// flood of them, and of changes of the keys. Nil: slog.Default().
 	Logger *slog.Logger
+
+	// Fault is what whoever made the Config found wrong with it: a preset of
+	// package providers that was asked for what cannot be made safe. New returns
+	// it. Nil: nothing.
+	Fault error
 }
 
 const (
@@ -180,6 +185,9 @@ func New(c Config) (*Verifier, error) {
 func (c *Config) faults() (faults []error) {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("jwtverify: Config."+format, args...))
+	}
+	if c.Fault != nil {
+		faults = append(faults, c.Fault)
 	}
 	if c.Issuer == "" {
 		fault("Issuer is required: write the issuer identifier, the iss of its tokens")

@@ -56,6 +56,7 @@ func TestAConfigThatCouldMeanAllOrNothingIsAFault(t *testing.T) {
 		"Types is empty but":         func(c *jwtverify.Config) { c.Types = []string{} },
 		"Required is empty but":      func(c *jwtverify.Config) { c.Required = []string{} },
 		"Scopes is empty but":        func(c *jwtverify.Config) { c.Scopes = [][]string{} },
+		"of the maker's":             func(c *jwtverify.Config) { c.Fault = errors.New("of the maker's") },
 		"Values is empty but":        func(c *jwtverify.Config) { c.Values = map[string][]string{} },
 		"Forbidden is empty but":     func(c *jwtverify.Config) { c.Forbidden = []string{} },
 		`Values["a"] is []`:          func(c *jwtverify.Config) { c.Values = map[string][]string{"a": nil} },
