@@ -1,17 +1,40 @@
 package jwtverify
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"hash/maphash"
 	"reflect"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/jwks"
 )
 
-// verified is what the cache keeps of a token. It settles what depends on the
-// token's bytes and the Config alone: time, the key and the Checks are asked anew
-// each time (see Verifier.again).
+// tokens remembers verified tokens, those of one Verifier or of many.
+type tokens struct {
+	*cache.Cache[verified]
+	seed maphash.Seed // of tags
+}
+
+// newTokens makes one of that many bytes, as Config.CacheBytes says; nil for none.
+func newTokens(bytes int) *tokens {
+	if bytes < 0 {
+		return nil
+	}
+	c := cache.New[verified](cmp.Or(bytes, defaultCache), roomSize)
+	if c == nil {
+		return nil
+	}
+	return &tokens{c, maphash.MakeSeed()}
+}
+
+// verified is what is kept of a token. It settles what depends on the token's bytes
+// and the Config alone: time, the key and the Checks are asked anew each time (see
+// Verifier.recall).
 type verified struct {
-	token *Token // the cache's own; callers get copies
+	by    *Verifier // whose Config settled it
+	token *Token    // the cache's own; callers get copies
 	key   *jwks.Key
 	from  time.Time // before which allowTime refuses the token, as it does from ValidUntil on
 }
@@ -21,7 +44,35 @@ func (v *Verifier) verified(t *Token, key *jwks.Key) verified {
 	if t.IssuedAt.After(from) {
 		from = t.IssuedAt
 	}
-	return verified{t, key, from.Add(-v.leeway)}
+	return verified{v, t, key, from.Add(-v.leeway)}
+}
+
+// tag is where a token is: by its header and the end of its signature, which nobody
+// can choose who cannot sign. So a token that was not seen before is not hashed
+// whole in vain.
+func (m *tokens) tag(c compact) cache.Tag {
+	end := c.signature[max(0, len(c.signature)-16):]
+	return cache.Tag(maphash.Bytes(m.seed, c.header) ^ maphash.Bytes(m.seed, end))
+}
+
+// find finds a token that was kept; nil if it was not.
+func (m *tokens) find(s *scratch, c compact) *cache.Entry[verified] {
+	if m == nil {
+		return nil
+	}
+	if e := m.Get(m.tag(c)); e != nil {
+		if sum := sha256.Sum256(s.token); m.Is(e, &sum) {
+			return e
+		}
+	}
+	m.Count(s.lane, false)
+	return nil
+}
+
+// keep keeps a token, whose strings take some bytes beside its claims.
+func (m *tokens) keep(s *scratch, c compact, kept verified, strings int64, now time.Time) {
+	sum := sha256.Sum256(s.token)
+	m.Put(m.tag(c), &sum, kept, size(kept.token, strings), kept.token.ValidUntil, now)
 }
 
 // CacheStatus describes the cache of verified tokens.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"reflect"
@@ -13,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/internal/jose"
 	"github.com/bearerguard/bearerguard/jwks"
 )
@@ -128,7 +126,11 @@ var defaultScopes = [][]string{{"scope"}, {"scp"}}
 // New makes a Verifier, and starts fetching keys in the background unless the
 // Config brings its own. It returns at once; [Verifier.Ready] waits for the
 // keys. The error joins every fault in the Config.
-func New(c Config) (*Verifier, error) {
+func New(c Config) (*Verifier, error) { return newVerifier(c, nil) }
+
+// newVerifier makes one that keeps its tokens among those of others, or its own if
+// there are none to share.
+func newVerifier(c Config, shared *tokens) (*Verifier, error) {
 	faults := c.faults()
 	c.Logger = cmp.Or(c.Logger, slog.Default())
 	v := &Verifier{
@@ -149,9 +151,8 @@ func New(c Config) (*Verifier, error) {
 			claims:   c.claimRules(),
 		},
 	}
-	if c.CacheBytes >= 0 {
-		v.seed = maphash.MakeSeed()
-		v.cache = cache.New[verified](cmp.Or(c.CacheBytes, defaultCache), roomSize)
+	if v.tokens = shared; shared == nil || c.CacheBytes < 0 {
+		v.tokens = newTokens(c.CacheBytes)
 	}
 	if v.now == nil {
 		v.now = time.Now

@@ -87,7 +87,7 @@ func TestATagTellsForgeriesFromTheirModel(t *testing.T) {
 	tag := func(v *Verifier, token string) cache.Tag {
 		c, err := new(scratch).cut(token)
 		require.Nil(t, err)
-		return v.tag(c)
+		return v.tokens.tag(c)
 	}
 	const header, payload, end = "aGVhZGVy", "cGF5bG9hZA", "0123456789abcdef"
 	good := tag(v, header+"."+payload+"."+"start-of-the-signature"+end)

@@ -2,10 +2,8 @@ package jwtverify
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -42,8 +40,7 @@ type Verifier struct {
 	checks            []func(context.Context, *Token) error
 
 	headers headers
-	seed    maphash.Seed           // of tags
-	cache   *cache.Cache[verified] // nil: off
+	tokens  *tokens // nil: off
 
 	keys    KeySource
 	fetched *jwks.Cache // keys, if they are one
@@ -51,6 +48,7 @@ type Verifier struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	closed  atomic.Bool
+	used    atomic.Int64 // when a token of its was last taken, in Unix seconds; for Issuers that hold it
 }
 
 // Verify decides about one token, in compact form and without any scheme before
@@ -83,9 +81,16 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	if t, err, settled := v.again(ctx, s, c); settled {
-		return t, err
+	if e := v.tokens.find(s, c); e != nil {
+		if t, err, settled := v.recall(ctx, s, e); settled {
+			return t, err
+		}
 	}
+	return v.read(ctx, s, c)
+}
+
+// read decides about a token that is not known.
+func (v *Verifier) read(ctx context.Context, s *scratch, c compact) (*Token, *Error) {
 	h, known := v.headers.get(c.segment)
 	if !known {
 		text, err := s.decode(c.header, "the header")
@@ -135,60 +140,41 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	f.token.ValidUntil = f.token.Expiry.Add(v.leeway)
 	f.token.claims = f.whole
 	t := f.token.clone()
-	if v.cache != nil {
-		sum := sha256.Sum256(s.token)
-		v.cache.Put(v.tag(c), &sum, v.verified(t.clone(), key), size(t, f.copied), t.ValidUntil, v.now())
+	if v.tokens != nil {
+		v.tokens.keep(s, c, v.verified(t.clone(), key), f.copied, v.now())
 	}
 	return v.ask(ctx, t)
 }
 
-// again decides about a token that was verified before: what its bytes and the
+// recall decides about a token that was verified before: what its bytes and the
 // Config settle is settled; time, the key and the Checks are not. It leaves the
-// decision to verify where there was none or the key is no longer the one that
-// verified it.
-func (v *Verifier) again(ctx context.Context, s *scratch, c compact) (t *Token, err *Error, settled bool) {
-	if v.cache == nil {
-		return nil, nil, false
-	}
-	e := v.cache.Get(v.tag(c))
-	if e == nil {
-		v.cache.Count(s.lane, false)
-		return nil, nil, false
-	}
-	if sum := sha256.Sum256(s.token); !v.cache.Is(e, &sum) {
-		v.cache.Count(s.lane, false)
-		return nil, nil, false
-	}
+// decision to read where the key is no longer the one that verified it.
+func (v *Verifier) recall(ctx context.Context, s *scratch, e *cache.Entry[verified]) (t *Token, err *Error, settled bool) {
 	known := &e.Value
+	if known.by != v {
+		return nil, nil, false
+	}
 	if now := v.now(); now.Before(known.from) || !now.Before(known.token.ValidUntil) {
 		if err := v.allowTime(known.token, now); err != nil {
 			if err.Reason == ErrExpired {
-				v.cache.Forget(e)
+				v.tokens.Forget(e)
 			}
-			v.cache.Count(s.lane, true)
+			v.tokens.Count(s.lane, true)
 			return nil, err, true
 		}
 	}
 	key, err := v.key(ctx, known.token.Header)
 	if err == nil && !key.Equal(known.key) {
-		v.cache.Forget(e)
-		v.cache.Count(s.lane, false)
+		v.tokens.Forget(e)
+		v.tokens.Count(s.lane, false)
 		return nil, nil, false
 	}
-	v.cache.Count(s.lane, true)
+	v.tokens.Count(s.lane, true)
 	if err != nil {
 		return nil, err, true
 	}
 	t, err = v.ask(ctx, known.token.clone())
 	return t, err, true
-}
-
-// tag is where the cache has a token: by its header and the end of its signature,
-// which nobody can choose who cannot sign. So a token that was not seen before is
-// not hashed whole in vain.
-func (v *Verifier) tag(c compact) cache.Tag {
-	end := c.signature[max(0, len(c.signature)-16):]
-	return cache.Tag(maphash.Bytes(v.seed, c.header) ^ maphash.Bytes(v.seed, end))
 }
 
 // ask lets the Checks have the last word.
@@ -352,11 +338,16 @@ func (v *Verifier) Status() (status Status) {
 	if v == nil {
 		return status
 	}
-	if source, ok := v.keys.(interface{ Status() jwks.Status }); ok {
-		status.Keys = source.Status()
+	status.Keys = v.keyStatus()
+	if v.tokens != nil {
+		status.Cache = CacheStatus(v.tokens.Status())
 	}
-	if v.cache != nil {
-		status.Cache = CacheStatus(v.cache.Status())
+	return status
+}
+
+func (v *Verifier) keyStatus() (status jwks.Status) {
+	if source, ok := v.keys.(interface{ Status() jwks.Status }); ok {
+		status = source.Status()
 	}
 	return status
 }
@@ -369,6 +360,9 @@ func (v *Verifier) Close() error {
 		return nil
 	}
 	v.closed.Store(true)
+	if v.tokens != nil {
+		v.tokens.Drop(func(kept *verified) bool { return kept.by == v })
+	}
 	if v.owned == nil {
 		return nil
 	}

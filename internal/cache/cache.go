@@ -304,6 +304,22 @@ func (c *Cache[V]) Forget(e *Entry[V]) {
 	}
 }
 
+// Drop takes out all entries whose values are such.
+func (c *Cache[V]) Drop(such func(*V) bool) {
+	sets := c.array.Load()
+	if sets == nil {
+		return
+	}
+	for i := range *sets {
+		s := &(*sets)[i]
+		for j := range s.entries {
+			if e := s.entries[j].Load(); e != nil && such(&e.Value) && s.entries[j].CompareAndSwap(e, nil) {
+				c.gone(s, e, false)
+			}
+		}
+	}
+}
+
 // gone accounts for an entry that was taken out of a set.
 func (c *Cache[V]) gone(s *set[V], e *Entry[V], evicted bool) {
 	c.used.Add(-e.bytes)

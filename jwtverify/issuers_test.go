@@ -1,0 +1,588 @@
+package jwtverify_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/bearerguard/bearerguard/jwks"
+	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/jwtverify/jwttest"
+)
+
+// startIssuers starts two issuers whose keys have one kid, and Issuers that take
+// both, each with another policy.
+func startIssuers(t *testing.T, c jwtverify.IssuersConfig) (a, b *jwttest.Issuer, m *jwtverify.Issuers) {
+	t.Helper()
+	a, b = jwttest.NewIssuer("https://a.example.com"), jwttest.NewIssuer("https://b.example.com")
+	t.Cleanup(a.Close)
+	t.Cleanup(b.Close)
+	ofB := b.Config()
+	ofB.Scopes, ofB.Required = [][]string{{"permissions"}}, []string{"tenant"}
+	c.Configs = append(c.Configs, a.Config(), ofB)
+	m = newIssuers(t, c)
+	require.NoError(t, m.Ready(t.Context()))
+	return a, b, m
+}
+
+func newIssuers(t *testing.T, c jwtverify.IssuersConfig) *jwtverify.Issuers {
+	t.Helper()
+	m, err := jwtverify.NewIssuers(c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.Close()) })
+	return m
+}
+
+func requireReason(t *testing.T, m *jwtverify.Issuers, token string, want jwtverify.Reason) {
+	t.Helper()
+	verified, err := m.Verify(t.Context(), token)
+	require.Equal(t, want, jwtverify.ReasonOf(err), "%v", err)
+	require.Equal(t, want == "", verified != nil)
+}
+
+func TestEachIssuersTokensAreJudgedByItsOwnConfigAlone(t *testing.T) {
+	a, b, m := startIssuers(t, jwtverify.IssuersConfig{})
+	good := jwttest.Claims{"tenant": "t", "scope": "x", "permissions": "y"}
+	for range 2 { // first, and again
+		fromA, err := m.Verify(t.Context(), a.Token(good))
+		require.NoError(t, err)
+		require.Equal(t, a.URL, fromA.Issuer)
+		require.Equal(t, []string{"x"}, fromA.Scopes)
+		fromB, err := m.Verify(t.Context(), b.Token(good))
+		require.NoError(t, err)
+		require.Equal(t, b.URL, fromB.Issuer)
+		require.Equal(t, []string{"y"}, fromB.Scopes)
+	}
+	requireReason(t, m, a.Token(nil), "")
+	requireReason(t, m, b.Token(nil), jwtverify.ErrClaims)
+	requireReason(t, m, a.Token(jwttest.Claims{"aud": "https://b.example.com"}), jwtverify.ErrAudience)
+}
+
+func TestTheKeysOfOneIssuerNeverServeAnother(t *testing.T) {
+	a, b, m := startIssuers(t, jwtverify.IssuersConfig{})
+	// Both have a key-1: only the iss decides whose it is.
+	requireReason(t, m, a.Token(jwttest.Claims{"iss": b.URL, "aud": "https://b.example.com", "tenant": "t"}), jwtverify.ErrSignature)
+	requireReason(t, m, b.Token(jwttest.Claims{"iss": a.URL, "aud": "https://a.example.com"}), jwtverify.ErrSignature)
+	// A key that only one of them has.
+	kid := b.Rotate("ES256")
+	require.NotEqual(t, "key-1", kid)
+	requireReason(t, m, b.Token(jwttest.Claims{"tenant": "t"}), "")
+	requireReason(t, m, b.Token(jwttest.Claims{"iss": a.URL, "aud": "https://a.example.com"}), jwtverify.ErrUnknownKey)
+}
+
+// Issuers behind one signer, as tenants of a service are: whose key it is does not
+// tell them apart, so everything else has to.
+func TestIssuersWithEqualKeysKeepTheirRules(t *testing.T) {
+	s := newSigner(t)
+	config := func(n int) jwtverify.Config {
+		return jwtverify.Config{
+			Issuer: fmt.Sprintf("https://%d.example.com", n), Audience: []string{fmt.Sprintf("api-%d", n)},
+			Keys: s.set(t), Now: func() time.Time { return signerTime },
+		}
+	}
+	m := newIssuers(t, jwtverify.IssuersConfig{Configs: []jwtverify.Config{config(1), config(2)}})
+	token := func(iss, aud string) string {
+		return s.sign(t, `{"alg":"ES256"}`, s.claims(t, map[string]any{"iss": iss, "aud": aud}))
+	}
+	for range 2 {
+		requireReason(t, m, token("https://1.example.com", "api-1"), "")
+		requireReason(t, m, token("https://2.example.com", "api-2"), "")
+		requireReason(t, m, token("https://1.example.com", "api-2"), jwtverify.ErrAudience)
+		requireReason(t, m, token("https://2.example.com", "api-1"), jwtverify.ErrAudience)
+	}
+}
+
+func TestAnIssuerIsFoundByItsExactNameOnly(t *testing.T) {
+	s := newSigner(t)
+	var asked sync.Map
+	m := newIssuers(t, jwtverify.IssuersConfig{
+		Configs: []jwtverify.Config{{Issuer: signerIssuer, Audience: []string{signerAudience}, Keys: s.set(t), Now: func() time.Time { return signerTime }}},
+		Resolve: func(_ context.Context, issuer string) (jwtverify.Config, error) {
+			asked.Store(issuer, true)
+			return jwtverify.Config{}, jwtverify.ErrIssuer
+		},
+	})
+	sign := func(claims string) string { return s.sign(t, `{"alg":"ES256"}`, claims) }
+	rest := fmt.Sprintf(`,"aud":%q,"exp":%d}`, signerAudience, signerTime.Add(time.Minute).Unix())
+	requireReason(t, m, sign(`{"iss":"`+signerIssuer+`"`+rest), "")
+	requireReason(t, m, sign(`{"iss":"https:\/\/issuer.example.com"`+rest), "") // the same name, by JSON's other spelling
+	for _, iss := range []string{
+		signerIssuer + "/", "HTTPS://issuer.example.com", "https://Issuer.example.com", " " + signerIssuer, signerIssuer + " ", signerIssuer + "\u0000",
+		"http://issuer.example.com", "https://issuer.example.com:443", "https://issuer.example.com?", "https://ıssuer.example.com", "issuer.example.com",
+	} {
+		requireReason(t, m, sign(`{"iss":`+marshal(t, iss)+rest), jwtverify.ErrIssuer)
+		_, there := asked.Load(iss)
+		require.True(t, there, "%q: Resolve is asked for what came, to the letter", iss)
+	}
+	for claims, want := range map[string]jwtverify.Reason{
+		`{"iss":"` + signerIssuer + `","iss":"https://evil.example.com"` + rest: jwtverify.ErrMalformed,
+		`{"iss":"https://evil.example.com","iss":"` + signerIssuer + `"` + rest: jwtverify.ErrMalformed,
+		`{"iss":"` + signerIssuer + `","\u0069ss":"x"` + rest:                   jwtverify.ErrMalformed,
+		`{"ISS":"` + signerIssuer + `"` + rest:                                  jwtverify.ErrClaims,
+		`{"iss":["` + signerIssuer + `"]` + rest:                                jwtverify.ErrClaims,
+		`{"iss":null` + rest: jwtverify.ErrClaims,
+		`{"iss":""` + rest:   jwtverify.ErrIssuer,
+		`{"sub":"x"` + rest:  jwtverify.ErrClaims,
+		`{"iss":"` + strings.Repeat("x", 513) + `"` + rest: jwtverify.ErrIssuer,
+		`["iss"]`: jwtverify.ErrMalformed,
+		`{"iss":"` + signerIssuer + `"` + rest + "{}": jwtverify.ErrMalformed,
+	} {
+		requireReason(t, m, sign(claims), want)
+	}
+	for iss := range asked.Range {
+		require.NotEmpty(t, iss)
+		require.LessOrEqual(t, len(iss.(string)), 512)
+	}
+	for _, token := range []string{"", "..", "a.b.c", "e30." + "!" + ".e30", "e30.e30.", strings.Repeat("a", 17<<10)} {
+		requireReason(t, m, token, map[bool]jwtverify.Reason{true: jwtverify.ErrClaims, false: jwtverify.ErrMalformed}[token == "e30.e30."])
+	}
+}
+
+// tenants answers for any number of issuers with one signer's key.
+type tenants struct {
+	signer signer
+	set    *jwks.Set
+	asked  atomic.Int64
+	change func(*jwtverify.Config) // of what is brought
+}
+
+func newTenants(t *testing.T) *tenants {
+	s := newSigner(t)
+	return &tenants{signer: s, set: s.set(t), change: func(*jwtverify.Config) {}}
+}
+
+func tenantName(n int) string { return fmt.Sprintf("https://%d.tenants.example.com", n) }
+
+func (w *tenants) resolve(_ context.Context, issuer string) (jwtverify.Config, error) {
+	w.asked.Add(1)
+	if !strings.HasSuffix(issuer, ".tenants.example.com") {
+		return jwtverify.Config{}, fmt.Errorf("not in the table: %w", jwtverify.ErrIssuer)
+	}
+	c := jwtverify.Config{Issuer: issuer, Audience: []string{signerAudience}, Keys: w.set, Now: func() time.Time { return signerTime }}
+	w.change(&c)
+	return c, nil
+}
+
+func (w *tenants) token(t *testing.T, iss string) string {
+	return w.signer.sign(t, `{"alg":"ES256"}`, w.signer.claims(t, map[string]any{"iss": iss}))
+}
+
+func TestATenantIsResolvedOnceForAllWhoAsk(t *testing.T) {
+	w := newTenants(t)
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
+	token := w.token(t, tenantName(1))
+	var work sync.WaitGroup
+	for range 50 {
+		work.Go(func() {
+			_, err := m.Verify(t.Context(), token)
+			assert.NoError(t, err)
+		})
+	}
+	work.Wait()
+	require.EqualValues(t, 1, w.asked.Load())
+	require.Len(t, m.Status().Keys, 1)
+}
+
+func TestAnIssuerThatIsUnknownIsAskedForOnceInAWhile(t *testing.T) {
+	w := newTenants(t)
+	synctest.Test(t, func(t *testing.T) {
+		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
+		token := w.token(t, "https://evil.example.com")
+		for range 3 {
+			requireReason(t, m, token, jwtverify.ErrIssuer)
+		}
+		require.EqualValues(t, 1, w.asked.Load())
+		time.Sleep(31 * time.Second)
+		requireReason(t, m, token, jwtverify.ErrIssuer)
+		require.EqualValues(t, 2, w.asked.Load())
+		m.Forget("https://evil.example.com")
+		requireReason(t, m, token, jwtverify.ErrIssuer)
+		require.EqualValues(t, 3, w.asked.Load())
+	})
+}
+
+func TestAnOutageOfResolveIsNoBadToken(t *testing.T) {
+	w := newTenants(t)
+	token := w.token(t, tenantName(1))
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("database: connection refused")
+		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
+			c, err := w.resolve(ctx, issuer)
+			return c, errors.Join(err, down)
+		}})
+		for range 3 {
+			_, err := m.Verify(t.Context(), token)
+			require.ErrorIs(t, err, jwtverify.ErrUnavailable)
+			var e *jwtverify.Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, time.Second, e.RetryAfter)
+			e.RetryAfter = 0 // this caller's alone
+		}
+		require.EqualValues(t, 1, w.asked.Load())
+		down = nil
+		time.Sleep(time.Second)
+		requireReason(t, m, token, "")
+	})
+}
+
+func TestAnErrorThatIsBothAnOutageAndARefusalIsAnOutage(t *testing.T) {
+	w := newTenants(t)
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(context.Context, string) (jwtverify.Config, error) {
+		return jwtverify.Config{}, errors.Join(jwtverify.ErrIssuer, jwtverify.ErrUnavailable)
+	}})
+	requireReason(t, m, w.token(t, tenantName(1)), jwtverify.ErrUnavailable)
+}
+
+func TestNobodyWaitsLongForResolve(t *testing.T) {
+	w := newTenants(t)
+	one, other := w.token(t, tenantName(1)), w.token(t, tenantName(2))
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan time.Duration, 1)
+		start := time.Now()
+		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
+			if issuer == tenantName(1) {
+				<-ctx.Done()
+				ended <- time.Since(start)
+				return jwtverify.Config{}, ctx.Err()
+			}
+			return w.resolve(ctx, issuer)
+		}})
+		requireReason(t, m, one, jwtverify.ErrUnavailable)
+		require.Equal(t, 2*time.Second, time.Since(start))
+		requireReason(t, m, other, "") // which waits for nothing of the first one's
+		require.Equal(t, 2*time.Second, time.Since(start))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := m.Verify(ctx, one)
+		require.ErrorIs(t, err, jwtverify.ErrUnavailable)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 3*time.Second, time.Since(start))
+		require.Equal(t, 10*time.Second, <-ended)
+	})
+}
+
+func TestAFloodOfMadeUpIssuersIsBounded(t *testing.T) {
+	w := newTenants(t)
+	var tokens []string
+	for n := range 40 {
+		tokens = append(tokens, w.token(t, fmt.Sprintf("https://%d.evil.example.com", n)))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int64
+		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
+			most.Store(max(most.Load(), now.Add(1)))
+			defer now.Add(-1)
+			time.Sleep(time.Second)
+			return w.resolve(ctx, issuer)
+		}})
+		var unknown, unavailable atomic.Int64
+		var work sync.WaitGroup
+		for _, token := range tokens {
+			work.Go(func() {
+				_, err := m.Verify(t.Context(), token)
+				switch jwtverify.ReasonOf(err) {
+				case jwtverify.ErrIssuer:
+					unknown.Add(1)
+				case jwtverify.ErrUnavailable:
+					unavailable.Add(1)
+				}
+			})
+		}
+		work.Wait()
+		require.EqualValues(t, 16, most.Load())
+		require.EqualValues(t, 16, unknown.Load())
+		require.EqualValues(t, 24, unavailable.Load())
+	})
+}
+
+// What Resolve brings for one name never serves under another, as it would where a
+// table is searched without regard to case.
+func TestAConfigOfAnotherIssuerIsNotUsed(t *testing.T) {
+	w := newTenants(t)
+	w.change = func(c *jwtverify.Config) { c.Issuer = strings.ToLower(c.Issuer) }
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
+	requireReason(t, m, w.token(t, "HTTPS://1.tenants.example.com"), jwtverify.ErrIssuer)
+	requireReason(t, m, w.token(t, tenantName(1)), "")
+	require.Len(t, m.Status().Keys, 1)
+}
+
+func TestAFaultyConfigOfATenantIsAnOutageAndIsLogged(t *testing.T) {
+	w := newTenants(t)
+	w.change = func(c *jwtverify.Config) { c.Audience = nil }
+	var log bytes.Buffer
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	token := w.token(t, "https://\n.tenants.example.com")
+	for range 2 {
+		requireReason(t, m, token, jwtverify.ErrUnavailable)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), "once, and the name is escaped")
+	require.Contains(t, log.String(), "Audience is required")
+	w.change = func(c *jwtverify.Config) { c.CacheBytes = 1 << 20 }
+	requireReason(t, m, w.token(t, tenantName(2)), jwtverify.ErrUnavailable)
+	require.Contains(t, log.String(), "set IssuersConfig.CacheBytes")
+}
+
+func TestAPanicOfResolveIsAnOutage(t *testing.T) {
+	w := newTenants(t)
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(context.Context, string) (jwtverify.Config, error) { panic("\n") }})
+	_, err := m.Verify(t.Context(), w.token(t, tenantName(1)))
+	require.ErrorIs(t, err, jwtverify.ErrUnavailable)
+	require.NotContains(t, err.Error(), "\n")
+}
+
+func TestTheTenantWhoseLastGoodTokenIsTheLongestAgoMakesRoom(t *testing.T) {
+	w := newTenants(t)
+	var tokens [5]string
+	for n := range tokens {
+		tokens[n] = w.token(t, tenantName(n))
+	}
+	forged := newSigner(t).sign(t, `{"alg":"ES256"}`, w.signer.claims(t, map[string]any{"iss": tenantName(1)}))
+	for name, cacheBytes := range map[string]int{"kept tokens": 0, "none": -1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve, MaxResolved: 3, CacheBytes: cacheBytes})
+				visit := func(n int) {
+					time.Sleep(time.Second)
+					requireReason(t, m, tokens[n], "")
+				}
+				kept := func() (all []int) {
+					for n := range tokens {
+						if _, ok := m.Status().Keys[tenantName(n)]; ok {
+							all = append(all, n)
+						}
+					}
+					return all
+				}
+				visit(0)
+				visit(1)
+				visit(2)
+				visit(0)
+				time.Sleep(time.Second)
+				requireReason(t, m, forged, jwtverify.ErrSignature) // keeps nobody in
+				visit(3)
+				require.Equal(t, []int{0, 2, 3}, kept())
+				visit(4)
+				require.Equal(t, []int{0, 3, 4}, kept())
+				require.EqualValues(t, 2, m.Status().Evicted)
+				asked := w.asked.Load()
+				visit(1) // comes back
+				require.Equal(t, []int{1, 3, 4}, kept())
+				require.Equal(t, asked+1, w.asked.Load())
+			})
+		})
+	}
+}
+
+func TestATenantThatIsForgottenIsResolvedAnew(t *testing.T) {
+	w := newTenants(t)
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
+	token := w.token(t, tenantName(1))
+	requireReason(t, m, token, "")
+	requireReason(t, m, token, "")
+	require.EqualValues(t, 1, m.Status().Cache.Hits)
+	w.change = func(c *jwtverify.Config) { c.Audience = []string{"https://moved.example.com"} }
+	requireReason(t, m, token, "")
+	m.Forget(tenantName(1))
+	requireReason(t, m, token, jwtverify.ErrAudience) // though it was verified before
+	require.EqualValues(t, 2, w.asked.Load())
+	require.Eventually(t, func() bool { return m.Status().Cache.Entries == 0 }, 5*time.Second, time.Millisecond)
+}
+
+func TestWhatIsClosedStaysClosed(t *testing.T) {
+	a, _, m := startIssuers(t, jwtverify.IssuersConfig{})
+	token := a.Token(nil)
+	requireReason(t, m, token, "")
+	require.NoError(t, m.Close())
+	requireReason(t, m, token, jwtverify.ErrUnavailable)
+	requireReason(t, m, a.Token(nil), jwtverify.ErrUnavailable)
+	require.ErrorIs(t, m.Ready(t.Context()), jwtverify.ErrUnavailable)
+	require.NoError(t, m.Close())
+}
+
+func TestCloseEndsWhatResolveDoes(t *testing.T) {
+	w := newTenants(t)
+	entered := make(chan struct{})
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
+		close(entered)
+		<-ctx.Done()
+		return w.resolve(ctx, issuer)
+	}})
+	done := make(chan error, 1)
+	token := w.token(t, tenantName(1))
+	go func() {
+		_, err := m.Verify(context.Background(), token)
+		done <- err
+	}()
+	<-entered
+	require.NoError(t, m.Close())
+	require.ErrorIs(t, <-done, jwtverify.ErrUnavailable)
+	require.Empty(t, m.Status().Keys)
+}
+
+func TestAnEvictedTenantLeavesNothingBehind(t *testing.T) {
+	issuers := map[string]*jwttest.Issuer{}
+	for range 4 {
+		issuer := jwttest.NewIssuer("https://api.example.com")
+		t.Cleanup(issuer.Close)
+		issuers[issuer.URL] = issuer
+	}
+	m := newIssuers(t, jwtverify.IssuersConfig{MaxResolved: 1, Resolve: func(_ context.Context, issuer string) (jwtverify.Config, error) {
+		return issuers[issuer].Config(), nil
+	}})
+	visit := func() {
+		for _, issuer := range issuers {
+			requireReason(t, m, issuer.Token(nil), "")
+		}
+	}
+	visit()
+	before := runtime.NumGoroutine()
+	for range 10 {
+		visit()
+	}
+	require.Len(t, m.Status().Keys, 1)
+	require.LessOrEqual(t, m.Status().Cache.Entries, 1)
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+8 }, 5*time.Second, 10*time.Millisecond)
+}
+
+// Whoever is let in is let in by his own issuer's rules, whatever tenants come and
+// go meanwhile.
+func TestTenantsThatComeAndGoNeverMixUp(t *testing.T) {
+	w := newTenants(t)
+	w.change = func(c *jwtverify.Config) { c.Audience = []string{"for " + c.Issuer} }
+	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve, MaxResolved: 3})
+	const names = 8
+	var good, wrong [names]string
+	for n := range names {
+		sign := func(aud string) string {
+			return w.signer.sign(t, `{"alg":"ES256"}`, w.signer.claims(t, map[string]any{"iss": tenantName(n), "aud": aud}))
+		}
+		good[n], wrong[n] = sign("for "+tenantName(n)), sign("for "+tenantName((n+1)%names))
+	}
+	var work sync.WaitGroup
+	for g := range 8 {
+		work.Go(func() {
+			for i := range 500 {
+				n := (g*7 + i*i) % names
+				if token, err := m.Verify(t.Context(), good[n]); err == nil {
+					assert.Equal(t, tenantName(n), token.Issuer)
+				} else {
+					assert.ErrorIs(t, err, jwtverify.ErrUnavailable)
+				}
+				_, err := m.Verify(t.Context(), wrong[n])
+				assert.Error(t, err)
+				if i%50 == 0 {
+					m.Forget(tenantName(n))
+				}
+			}
+		})
+	}
+	work.Wait()
+}
+
+func TestEveryFaultOfIssuersIsReported(t *testing.T) {
+	set := newSigner(t).set(t)
+	good := jwtverify.Config{Issuer: signerIssuer, Audience: []string{signerAudience}, Keys: set}
+	bad, cached := good, good
+	bad.Issuer, bad.Audience = "https://bad.example.com", nil
+	cached.CacheBytes = 1 << 20
+	_, err := jwtverify.NewIssuers(jwtverify.IssuersConfig{Configs: []jwtverify.Config{good, good, bad, cached}, MaxResolved: 5, CacheBytes: 5})
+	for _, want := range []string{
+		`Configs has the issuer "https://issuer.example.com" twice`, `Configs[2], issuer "https://bad.example.com"`, "Audience is required: write",
+		"Configs[3]", "set IssuersConfig.CacheBytes", "MaxResolved is set without Resolve", "CacheBytes is 5",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	_, err = jwtverify.NewIssuers(jwtverify.IssuersConfig{MaxResolved: -1})
+	require.ErrorContains(t, err, "write whose tokens to take")
+	require.ErrorContains(t, err, "MaxResolved is negative")
+	for _, m := range []*jwtverify.Issuers{nil, {}} {
+		requireReason(t, m, "a.b.c", jwtverify.ErrUnavailable)
+		require.ErrorIs(t, m.Ready(t.Context()), jwtverify.ErrUnavailable)
+		require.Zero(t, m.Status())
+		m.Forget("x")
+		require.NoError(t, m.Close())
+	}
+}
+
+// Two issuers share a kid and each has one more key. Whatever a token says, Issuers
+// takes it exactly if the Verifier of the issuer that it names takes it alone.
+func FuzzIssuers(f *testing.F) {
+	f.Add(uint8(0), uint8(0), "1", "https://0.example.com", "api-0", `"x":1`)
+	f.Add(uint8(1), uint8(0), "1", "https://0.example.com", "api-0", `"iss":"https://1.example.com"`)
+	f.Add(uint8(1), uint8(1), "2", "https://1.example.com/", "api-1", `"Iss":"https://0.example.com"`)
+	f.Add(uint8(0), uint8(2), "", "HTTPS://0.example.com", "api-1", `"aud":"api-0"`)
+	f.Fuzz(func(t *testing.T, signs, algs uint8, kid, iss, aud, more string) {
+		signers := fuzzSigners()
+		header := fmt.Sprintf(`{"alg":%q,"kid":%s}`, []string{"ES256", "ES384", "none"}[algs%3], marshal(t, kid))
+		claims := fmt.Sprintf(`{"iss":%s,"aud":%s,"exp":%d,%s}`, marshal(t, iss), marshal(t, aud), signerTime.Unix()+60, more)
+		token := signers.of[signs%2].sign(t, header, claims)
+		for range 2 {
+			got, err := signers.issuers.Verify(t.Context(), token)
+			accepted := 0
+			for n, v := range signers.alone {
+				alone, aloneErr := v.Verify(t.Context(), token)
+				if aloneErr != nil {
+					continue
+				}
+				accepted++
+				require.NoError(t, err)
+				require.Equal(t, alone, got)
+				require.Equal(t, fmt.Sprintf("https://%d.example.com", n), got.Issuer)
+				require.EqualValues(t, n, signs%2, "the key of another issuer")
+			}
+			if accepted == 0 {
+				require.Error(t, err)
+			}
+		}
+	})
+}
+
+type fuzzed struct {
+	of      [2]signer
+	alone   [2]*jwtverify.Verifier
+	issuers *jwtverify.Issuers
+}
+
+var fuzzSigners = sync.OnceValue(func() *fuzzed {
+	var all fuzzed
+	var configs []jwtverify.Config
+	for n := range all.of {
+		all.of[n] = newSigner(new(testing.T))
+		var keys []*jwks.Key
+		for _, kid := range []string{"1", fmt.Sprint(2 + n)} {
+			key, err := jwks.NewKey(kid, "ES256", &all.of[n].key.PublicKey)
+			if err != nil {
+				panic(err)
+			}
+			keys = append(keys, key)
+		}
+		set, err := jwks.NewSet(keys...)
+		if err != nil {
+			panic(err)
+		}
+		configs = append(configs, jwtverify.Config{
+			Issuer: fmt.Sprintf("https://%d.example.com", n), Audience: []string{fmt.Sprintf("api-%d", n)},
+			Keys: set, Now: func() time.Time { return signerTime },
+		})
+		if all.alone[n], err = jwtverify.New(configs[n]); err != nil {
+			panic(err)
+		}
+	}
+	var err error
+	if all.issuers, err = jwtverify.NewIssuers(jwtverify.IssuersConfig{Configs: configs}); err != nil {
+		panic(err)
+	}
+	return &all
+})
