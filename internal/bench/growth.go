@@ -153,7 +153,7 @@ func (d *dimension) grow(ctx context.Context, rounds int, slot time.Duration) ([
 
 func printGrowth(w io.Writer, rows []grown) error {
 	var out strings.Builder
-	out.WriteString("\nGrowth (EdDSA), as a multiple of the first line of each part. Through Issuers, where the row "issuers" has a cache of 32 MiB.\n")
+	out.WriteString("\nGrowth (EdDSA), as a multiple of the first line of each part. Through Issuers, whose cache is of 32 MiB where there are many.\n")
 	for i, r := range rows {
 		if i == 0 || r.Dimension != rows[i-1].Dimension {
 			fmt.Fprintf(&out, "\n%-32s %9s %9s %10s %10s\n", r.Dimension, "first", "again", "first ns", "again ns")
