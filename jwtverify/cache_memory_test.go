@@ -237,9 +237,9 @@ func TestARefusalAllocatesLittle(t *testing.T) {
 		token string
 		most  float64
 	}{
-		"iss":           {token(headerJWT, "iss", "https://other.example.com/"), 4},
-		"aud":           {token(headerJWT, "aud", []string{"https://other.example.com", "account"}), 5},
-		"no aud":        {token(headerJWT, "aud", absent), 5},
+		"iss":           {token(headerJWT, "iss", "https://other.example.com/"), 5},
+		"aud":           {token(headerJWT, "aud", []string{"https://other.example.com", "account"}), 6},
+		"no aud":        {token(headerJWT, "aud", absent), 6},
 		"exp":           {token(headerJWT, "exp", 1), 5},
 		"alg":           {token(`{"alg":"none"}`, "sub", "alice"), 3},
 		"typ":           {token(`{"alg":"ES256","typ":"dpop+jwt"}`, "sub", "alice"), 3},

@@ -149,6 +149,7 @@ func New(c Config) (*Verifier, error) {
 			claims:   c.claimRules(),
 		},
 	}
+	v.itself = func() *Verifier { return v }
 	if c.CacheBytes >= 0 {
 		v.seed = maphash.MakeSeed()
 		v.cache = cache.New[verified](cmp.Or(c.CacheBytes, defaultCache), roomSize)

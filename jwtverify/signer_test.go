@@ -29,14 +29,14 @@ const (
 
 var signerTime = time.Unix(1767225600, 0)
 
-func newSigner(t *testing.T) signer {
+func newSigner(t testing.TB) signer {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	return signer{key}
 }
 
 // sign returns header.claims.signature. The texts are taken as they are.
-func (s signer) sign(t *testing.T, header, claims string) string {
+func (s signer) sign(t testing.TB, header, claims string) string {
 	t.Helper()
 	input := encodeSegment(header) + "." + encodeSegment(claims)
 	digest := sha256.Sum256([]byte(input))
@@ -49,7 +49,7 @@ func (s signer) sign(t *testing.T, header, claims string) string {
 }
 
 // claims returns the claims of a good token with more beside them.
-func (s signer) claims(t *testing.T, more map[string]any) string {
+func (s signer) claims(t testing.TB, more map[string]any) string {
 	t.Helper()
 	all := map[string]any{
 		"iss": signerIssuer, "aud": signerAudience, "sub": "alice", "exp": signerTime.Add(time.Minute).Unix(),
@@ -125,7 +125,7 @@ func decodeSegment(segment string) ([]byte, error) {
 	return base64.RawURLEncoding.DecodeString(segment)
 }
 
-func marshal(t *testing.T, v any) string {
+func marshal(t testing.TB, v any) string {
 	t.Helper()
 	text, err := json.Marshal(v)
 	require.NoError(t, err)
