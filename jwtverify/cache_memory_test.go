@@ -15,6 +15,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -218,6 +219,45 @@ func TestAVerificationAllocatesLittle(t *testing.T) {
 				require.LessOrEqual(t, got, most)
 				require.NoError(t, v.Close())
 			}
+		})
+	}
+}
+
+// Anyone can send these in a flood.
+func TestARefusalAllocatesLittle(t *testing.T) {
+	s := newSigner(t)
+	v := s.verifier(t)
+	more := map[string]any{"client_id": "web", "scope": "openid profile", "iat": signerTime.Unix(), "name": strings.Repeat("x", 500)}
+	token := func(header, name string, value any) string {
+		changed := maps.Clone(more)
+		changed[name] = value
+		return s.sign(t, header, s.claims(t, changed))
+	}
+	for name, c := range map[string]struct {
+		token string
+		most  float64
+	}{
+		"iss":           {token(headerJWT, "iss", "https://other.example.com/"), 5},
+		"aud":           {token(headerJWT, "aud", []string{"https://other.example.com", "account"}), 6},
+		"no aud":        {token(headerJWT, "aud", absent), 6},
+		"exp":           {token(headerJWT, "exp", 1), 5},
+		"alg":           {token(`{"alg":"none"}`, "sub", "alice"), 3},
+		"typ":           {token(`{"alg":"ES256","typ":"dpop+jwt"}`, "sub", "alice"), 3},
+		"kid":           {token(`{"alg":"ES256","kid":"unknown"}`, "sub", "alice"), 4},
+		"two segments":  {"a.b", 1},
+		"five segments": {"a.b.c.d.e", 1},
+		"no segments":   {"opaque", 1},
+		"the scheme":    {"Bearer " + token(headerJWT, "sub", "alice"), 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := t.Context()
+			got := testing.AllocsPerRun(200, func() {
+				if _, err := v.Verify(ctx, c.token); err == nil {
+					t.Error("it was taken")
+				}
+			})
+			t.Logf("%v allocations", got)
+			require.LessOrEqual(t, got, c.most)
 		})
 	}
 }

@@ -46,11 +46,11 @@ func (s *scratch) cut(token string) (compact, *Error) {
 	// costs the same however many there are.
 	first := strings.IndexByte(token, '.')
 	if first < 0 {
-		return compact{}, refuse(ErrMalformed, "no three segments")
+		return compact{}, refuse(ErrMalformed, noThreeSegments)
 	}
 	second := first + 1 + strings.IndexByte(token[first+1:], '.')
 	if second <= first || strings.IndexByte(token[second+1:], '.') >= 0 {
-		return compact{}, refuse(ErrMalformed, "no three segments")
+		return compact{}, refuse(ErrMalformed, noThreeSegments)
 	}
 	if first > maxHeader {
 		return compact{}, refuse(ErrMalformed, "a header larger than 4 KiB")

@@ -44,4 +44,7 @@
 // [ErrInvalidToken]) tells a bad token from an outage, which is
 // [ErrUnavailable]: a client that is told to get a new token because the
 // issuer's key endpoint is down will do so at the worst of times.
+//
+// While an API is being set up, log [Explain] of the error: it names what was
+// expected and what came, and what to change where the mistake is a frequent one.
 package jwtverify

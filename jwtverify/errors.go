@@ -63,7 +63,8 @@ func (r Reason) Error() string { return "jwtverify: " + string(r) }
 func (r Reason) Is(target error) bool { return target == ErrInvalidToken && r != ErrUnavailable }
 
 // Error is every error of Verify. Its text is for logs; a client is told no more
-// than what RFC 6750 says.
+// than what RFC 6750 says. [Explain] says more, for operators; for that an Error
+// keeps its Verifier in memory, and nothing of the token but a few short words.
 type Error struct {
 	// Reason is what errors.Is compares.
 	Reason Reason
@@ -75,6 +76,13 @@ type Error struct {
 	RetryAfter time.Duration
 
 	causes []error
+
+	// What Explain goes by, beside the Detail, in a form that costs next to nothing.
+
+	verifier  func() *Verifier // a function, since what prints values whole does not look into one
+	issuers   func() []string  // of Issuers, where none of their Verifiers was asked
+	came      string           // words of the token, as joined made them, or one of the mistakes
+	date, now int64            // of a refusal for time, in seconds since 1970
 }
 
 // Error is the reason and the detail.
@@ -118,6 +126,16 @@ func ReasonOf(err error) Reason {
 
 func refuse(reason Reason, detail string) *Error { return &Error{Reason: reason, Detail: detail} }
 
+// explained adds to an error what Explain goes by, and which no refusal knows of
+// itself.
+func (v *Verifier) explained(err *Error, token string) *Error {
+	err.verifier = v.itself
+	if err.Reason == ErrMalformed {
+		err.came = mistakeIn(token, err.Detail == noThreeSegments)
+	}
+	return err
+}
+
 // unavailable turns the trouble of whoever was asked into ErrUnavailable.
 func unavailable(detail string, err error) *Error {
 	e := refuse(ErrUnavailable, detail)
@@ -151,12 +169,28 @@ func causes(err error) (all []error) {
 func keyError(err error, h Header) *Error {
 	if err == jwks.ErrKeyNotFound || errors.Is(err, jwks.ErrKeyNotFound) && !errors.Is(err, jwks.ErrUnavailable) {
 		if h.KeyID == "" {
-			return refuse(ErrUnknownKey, "the issuer has no such key: no kid")
+			return refuse(ErrUnknownKey, "the issuer has no such key: "+noKid)
 		}
-		return refuse(ErrUnknownKey, quote(h.KeyID, "the issuer has no such key: alg is ", h.Algorithm, ", kid is "))
+		return refuse(ErrUnknownKey, quote(h.KeyID, "the issuer has no such key: "+algIs, h.Algorithm, ", "+kidIs))
 	}
-	return unavailable("the key source", err)
+	return unavailable(theKeySource, err)
 }
+
+// What Explain finds again in a Detail.
+const (
+	aCheck       = "a check"
+	theKeySource = "the key source"
+	typIs        = "typ is "
+	algIs        = "alg is "
+	kidIs        = "kid is "
+	noKid        = "no kid"
+	isMissing    = " is missing"
+	noneOfValues = " is none of the Config's Values"
+	itHas        = "it has "
+	asNoToken    = " as no access token should"
+
+	noThreeSegments = "no three segments"
+)
 
 // checkError judges what a Check said: a Reason is kept, an outage before any
 // other; a context's end is nobody's fault; and all else is a refusal.
@@ -165,11 +199,11 @@ func checkError(err error) *Error {
 	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case errors.Is(err, ErrUnavailable), reason == "" && ended:
-		return unavailable("a check", err)
+		return unavailable(aCheck, err)
 	case reason == "":
 		reason = ErrRejected
 	}
-	return refuse(reason, "a check: "+bounded(err.Error()))
+	return refuse(reason, aCheck+": "+bounded(err.Error()))
 }
 
 // bounded escapes and cuts text that may hold a stranger's words.

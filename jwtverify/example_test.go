@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/bearerguard/bearerguard/jwks"
@@ -62,6 +63,30 @@ func ExampleVerifier_Verify() {
 		fmt.Println("welcome", tok.Subject)
 	}
 	// Output: refused: expired
+}
+
+// A token is refused and should not be: the log says what to change, while the
+// client learns nothing of it.
+func ExampleExplain() {
+	issuer := jwttest.NewIssuer("https://api.example.com/")
+	defer issuer.Close()
+	config := issuer.Config()
+	config.Audience = []string{"https://api.example.com"}
+	v, err := jwtverify.New(config)
+	if err != nil {
+		panic(err)
+	}
+	defer v.Close()
+
+	_, err = v.Verify(context.Background(), issuer.Token(nil))
+	for part := range strings.SplitSeq(jwtverify.Explain(err), "; ") {
+		fmt.Println(part)
+	}
+	// Output:
+	// audience: aud names no audience of ours
+	// expected "https://api.example.com"
+	// came "https://api.example.com/", for the client "test-client"
+	// hint: they differ in the last slash only: write Config.Audience exactly as the issuer writes aud
 }
 
 // Claims that have no field of their own.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,9 +166,26 @@ func (m *Issuers) Verify(ctx context.Context, token string) (*Token, error) {
 		if m.logger.Enabled(ctx, slog.LevelDebug) {
 			m.logger.LogAttrs(ctx, slog.LevelDebug, "jwtverify: token refused", slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
 		}
+		if err.verifier == nil {
+			err.issuers = m.known
+		}
+		if err.issuers != nil && err.Reason == ErrMalformed {
+			err.came = mistakeIn(token, err.Detail == noThreeSegments)
+		}
 		return nil, err
 	}
 	return verified, nil
+}
+
+// known names the issuers that there are, for Explain.
+func (m *Issuers) known() []string {
+	issuers := slices.Collect(maps.Keys(m.fixed))
+	m.tenants.Range(func(issuer, _ any) bool {
+		issuers = append(issuers, issuer.(string))
+		return true
+	})
+	slices.Sort(issuers)
+	return issuers
 }
 
 func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Error) {
@@ -179,8 +198,7 @@ func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Error) {
 	if e := m.tokens.find(s, c); e != nil {
 		if v := e.Value.by; !v.closed.Load() {
 			if t, err, settled := v.recall(ctx, s, e); settled {
-				m.touch(v, err)
-				return t, err
+				return m.settle(v, t, err, token)
 			}
 		}
 	}
@@ -194,8 +212,7 @@ func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Error) {
 			return nil, err
 		}
 		if t, err := v.read(ctx, s, c); !v.closed.Load() {
-			m.touch(v, err)
-			return t, err
+			return m.settle(v, t, err, token)
 		}
 		s.decoded = s.decoded[:0]
 	}
@@ -228,15 +245,16 @@ func (s *scratch) issuer(c compact) (issuer string, err *Error) {
 	return issuer, nil
 }
 
-// touch notes that an issuer's token was taken. Refused ones do not count, or
-// whoever sends them would decide which issuers stay.
-func (m *Issuers) touch(v *Verifier, err *Error) {
-	if err != nil || m.resolve == nil {
-		return
+// settle hands on what a Verifier decided, and notes that a token of its was taken.
+// Refused ones do not count, or whoever sends them would decide which issuers stay.
+func (m *Issuers) settle(v *Verifier, t *Token, err *Error, token string) (*Token, *Error) {
+	if err != nil {
+		return nil, v.explained(err, token)
 	}
-	if now := time.Now().Unix(); v.used.Load() != now {
+	if now := time.Now().Unix(); m.resolve != nil && v.used.Load() != now {
 		v.used.Store(now) // once a second, since writing makes cores wait for each other
 	}
+	return t, nil
 }
 
 const unknownIssuer = "iss is none of the issuers"
@@ -247,14 +265,14 @@ func (m *Issuers) find(ctx context.Context, issuer string) (*Verifier, *Error) {
 		return v, nil
 	}
 	if m.resolve == nil || issuer == "" || len(issuer) > maxIssuer {
-		return nil, refuse(ErrIssuer, unknownIssuer)
+		return nil, refuse(ErrIssuer, unknownIssuer).with(joined(issuer))
 	}
 	if found, ok := m.tenants.Load(issuer); ok {
 		return found.(*Verifier), nil
 	}
 	hash := maphash.String(m.seed, issuer)
 	if err := m.refused(hash); err != nil {
-		return nil, err
+		return nil, err.with(joined(issuer))
 	}
 	defer m.waiting.Add(-1)
 	if m.waiting.Add(1) > maxWaiting {
@@ -268,7 +286,7 @@ func (m *Issuers) find(ctx context.Context, issuer string) (*Verifier, *Error) {
 		var err *Error
 		if errors.As(b.Err, &err) {
 			mine := *err
-			return nil, &mine
+			return nil, mine.with(joined(issuer))
 		}
 		return b.Val.(*Verifier), nil
 	case <-ctx.Done():

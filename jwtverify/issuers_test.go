@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -148,6 +149,25 @@ func TestAnIssuerIsFoundByItsExactNameOnly(t *testing.T) {
 	for _, token := range []string{"", "..", "a.b.c", "e30." + "!" + ".e30", "e30.e30.", strings.Repeat("a", 17<<10)} {
 		requireReason(t, m, token, map[bool]jwtverify.Reason{true: jwtverify.ErrClaims, false: jwtverify.ErrMalformed}[token == "e30.e30."])
 	}
+}
+
+func TestRefusalsOfIssuersAreExplained(t *testing.T) {
+	a, b, m := startIssuers(t, jwtverify.IssuersConfig{})
+	explain := func(token string) string {
+		_, err := m.Verify(t.Context(), token)
+		return jwtverify.Explain(err)
+	}
+	unknown := explain(a.Token(jwttest.Claims{"iss": a.URL + "/"}))
+	for _, want := range []string{"issuer: iss is none of the issuers; expected one of ", strconv.Quote(a.URL), strconv.Quote(b.URL), `; came "` + a.URL + `/"`, "hint: they differ in the last slash only"} {
+		require.Contains(t, unknown, want)
+	}
+	require.Contains(t, explain("Bearer "+a.Token(nil)), "hint: cut \"Bearer \" off")
+	require.Contains(t, explain(a.Token(jwttest.Claims{"aud": "x"})), `expected "https://a.example.com"; came "x"`)
+	for range 2 {
+		explain(a.Token(nil))
+	}
+	require.Contains(t, explain(strings.Repeat("x", 20)+".e30."), "claims: iss is missing")
+	require.LessOrEqual(t, len(explain(a.Token(jwttest.Claims{"iss": strings.Repeat("\n", 5000)}))), 2<<10)
 }
 
 // tenants answers for any number of issuers with one signer's key.

@@ -48,7 +48,8 @@ type Verifier struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	closed  atomic.Bool
-	used    atomic.Int64 // when a token of its was last taken, in Unix seconds; for Issuers that hold it
+	used    atomic.Int64     // when a token of its was last taken, in Unix seconds; for Issuers that hold it
+	itself  func() *Verifier // for Errors
 }
 
 // Verify decides about one token, in compact form and without any scheme before
@@ -65,7 +66,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 			v.logger.LogAttrs(ctx, slog.LevelDebug, "jwtverify: token refused",
 				slog.String("issuer", v.issuer), slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
 		}
-		return nil, err
+		return nil, v.explained(err, token)
 	}
 	return verified, nil
 }
@@ -189,7 +190,7 @@ func (v *Verifier) ask(ctx context.Context, t *Token) (*Token, *Error) {
 
 func (v *Verifier) allowHeader(h *header) *Error {
 	if !v.algorithms[h.alg] {
-		return refuse(ErrAlgorithm, quote(h.alg, "alg is "))
+		return refuse(ErrAlgorithm, quote(h.alg, algIs))
 	}
 	if h.hasKid && h.kid == "" {
 		// Not the same as no kid, which any sole key may serve.
@@ -202,7 +203,7 @@ func (v *Verifier) allowHeader(h *header) *Error {
 		return refuse(ErrType, "typ is empty")
 	case v.types == nil && typ != accessToken && typ != "jwt" && typ != "",
 		v.types != nil && !v.types[typ]:
-		return refuse(ErrType, quote(h.typ, "typ is "))
+		return refuse(ErrType, quote(h.typ, typIs))
 	}
 	return nil
 }
@@ -232,15 +233,15 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 	t := f.token
 	switch {
 	case !f.issuer:
-		return refuse(ErrClaims, "iss is missing")
+		return refuse(ErrClaims, "iss"+isMissing)
 	case t.Issuer != v.issuer:
-		return refuse(ErrIssuer, "iss is not the issuer")
+		return refuse(ErrIssuer, "iss is not the issuer").with(joined(t.Issuer))
 	case !f.audience:
-		return refuse(ErrClaims, v.reading.audience+" is missing")
+		return refuse(ErrClaims, v.reading.audience+isMissing).with(joined(t.ClientID))
 	case !hasAny(t.Audience, v.accepted):
-		return refuse(ErrAudience, v.reading.audience+" names no audience of ours")
+		return refuse(ErrAudience, v.reading.audience+" names no audience of ours").with(joined(t.ClientID, t.Audience...))
 	case !f.exp:
-		return refuse(ErrClaims, "exp is missing")
+		return refuse(ErrClaims, "exp"+isMissing)
 	}
 	if err := v.allowTime(t, v.now()); err != nil {
 		return err
@@ -251,17 +252,17 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 	case v.maxLifetime > 0 && t.Expiry.Sub(t.IssuedAt) > v.maxLifetime:
 		return refuse(ErrClaims, "exp is further from iat than MaxLifetime")
 	case v.types == nil && !h.accessToken && f.foreign != "":
-		return refuse(ErrType, "it has "+f.foreign+" as no access token should; if your issuer's do, set Config.Types")
+		return refuse(ErrType, itHas+f.foreign+asNoToken+"; if your issuer's do, set Config.Types")
 	case v.refuseConstrained && f.senderConstrained:
 		return refuse(ErrClaims, "it has cnf: it is bound to a key and no bearer token")
 	case f.forbidden != "":
 		return refuse(ErrType, "it has "+f.forbidden+", which Config.Forbidden does not allow")
 	case f.unlike == "typ" || f.unlike == "token_use":
-		return refuse(ErrType, f.unlike+" is none of the Config's Values")
+		return refuse(ErrType, f.unlike+noneOfValues)
 	case f.unlike != "":
-		return refuse(ErrClaims, f.unlike+" is none of the Config's Values")
+		return refuse(ErrClaims, f.unlike+noneOfValues)
 	case f.found < v.reading.needed():
-		return refuse(ErrClaims, missingClaims(payload, v.reading.claims)+" is missing")
+		return refuse(ErrClaims, missingClaims(payload, v.reading.claims)+isMissing)
 	}
 	return nil
 }
@@ -271,11 +272,11 @@ func (v *Verifier) allowTime(t *Token, now time.Time) *Error {
 	early := now.Add(v.leeway)
 	switch {
 	case !now.Before(t.Expiry.Add(v.leeway)):
-		return refuse(ErrExpired, seconds("exp was ", now.Sub(t.Expiry), " s ago"))
+		return refuse(ErrExpired, seconds("exp was ", now.Sub(t.Expiry), " s ago")).at(t.Expiry, now)
 	case early.Before(t.NotBefore):
-		return refuse(ErrNotYetValid, seconds("nbf is ", t.NotBefore.Sub(now), " s ahead"))
+		return refuse(ErrNotYetValid, seconds("nbf is ", t.NotBefore.Sub(now), " s ahead")).at(t.NotBefore, now)
 	case early.Before(t.IssuedAt):
-		return refuse(ErrNotYetValid, seconds("iat is ", t.IssuedAt.Sub(now), " s ahead"))
+		return refuse(ErrNotYetValid, seconds("iat is ", t.IssuedAt.Sub(now), " s ahead")).at(t.IssuedAt, now)
 	}
 	return nil
 }
@@ -322,7 +323,7 @@ func (v *Verifier) source(ask func() error) error {
 		return refuse(ErrUnavailable, "the Verifier is closed")
 	}
 	if err := ask(); err != nil {
-		return unavailable("the key source", err)
+		return v.explained(unavailable(theKeySource, err), "")
 	}
 	return nil
 }
