@@ -27,6 +27,23 @@ import (
 // presets are made as their golden tokens want them. The first accepted token of
 // a preset is the one that the tests of all presets change.
 var presets = map[string]preset{
+	"Auth0": {access, func() jwtverify.Config { return providers.Auth0("tenant.eu.auth0.com", "https://api.example.com") }},
+	"Cognito": {access, func() jwtverify.Config {
+		return providers.Cognito("eu-central-1", "eu-central-1_AbCdEfGhI", "1example23456789")
+	}},
+	"Entra": {access, func() jwtverify.Config { return providers.Entra(tenant, application) }},
+	"EntraV1": {access, func() jwtverify.Config {
+		return providers.EntraV1(tenant, application, "api://"+application)
+	}},
+	"Keycloak": {access, func() jwtverify.Config {
+		return providers.Keycloak("https://keycloak.example.com/realms/shop", "orders-api")
+	}},
+	"OIDCProvider": {access, func() jwtverify.Config {
+		return providers.OIDCProvider("https://op.example.com", "https://api.example.com/orders")
+	}},
+	"Okta": {access, func() jwtverify.Config {
+		return providers.Okta("https://org.okta.com/oauth2/default", "api://default")
+	}},
 	"RFC9068": {access, func() jwtverify.Config {
 		return providers.RFC9068("https://issuer.example.com", "https://api.example.com")
 	}},
@@ -37,7 +54,12 @@ type preset struct {
 	config func() jwtverify.Config
 }
 
-const access, id = "access", "id"
+const (
+	access, id = "access", "id"
+
+	tenant      = "5f0bd1c1-6f6e-4b0c-9d3a-2b8f4f1f6a11" // of Entra
+	application = "6e74172b-be56-4843-9ff4-e66a39bb12e3"
+)
 
 // golden is testdata/<preset>.json.
 type golden struct {
