@@ -95,7 +95,12 @@ var audiences = map[string]func(audience ...string) jwtverify.Config{
 	"Okta": func(a ...string) jwtverify.Config {
 		return providers.Okta("https://org.okta.com/oauth2/default", a...)
 	},
-	"RFC9068": func(a ...string) jwtverify.Config { return providers.RFC9068("https://issuer.example.com", a...) },
+	"RFC9068":    func(a ...string) jwtverify.Config { return providers.RFC9068("https://issuer.example.com", a...) },
+	"Google":     providers.Google,
+	"Kubernetes": func(a ...string) jwtverify.Config { return providers.Kubernetes("", a...) },
+	"Zitadel":    func(a ...string) jwtverify.Config { return providers.Zitadel("https://instance.zitadel.cloud", a...) },
+	"Dex":        func(a ...string) jwtverify.Config { return providers.Dex("https://dex.example.com/dex", a...) },
+	"Hydra":      func(a ...string) jwtverify.Config { return providers.Hydra("https://hydra.example.com", a...) },
 }
 
 func TestAPresetWithoutAnAudienceIsAFault(t *testing.T) {

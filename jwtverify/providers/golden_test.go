@@ -47,6 +47,29 @@ var presets = map[string]preset{
 	"RFC9068": {access, func() jwtverify.Config {
 		return providers.RFC9068("https://issuer.example.com", "https://api.example.com")
 	}},
+	"Google": {id, func() jwtverify.Config {
+		return providers.Google("1234987819200.apps.googleusercontent.com", "https://api.example.com")
+	}},
+	"IAP": {id, func() jwtverify.Config {
+		return providers.IAP("/projects/1234567890/global/backendServices/1234567890123456789", "/projects/1234567890/locations/us-east4/services/example")
+	}},
+	"Kubernetes": {access, func() jwtverify.Config {
+		c := providers.Kubernetes("", "https://api.example.com")
+		c.Fault = nil // no pod runs this
+		return c
+	}},
+	"GitHubActions": {id, func() jwtverify.Config {
+		return providers.GitHubActions("https://deploy.example.com", "octo-org/octo-repo", "hooli/*")
+	}},
+	"Zitadel": {access, func() jwtverify.Config {
+		return providers.Zitadel("https://instance.zitadel.cloud", "170086305576714497")
+	}},
+	"Dex": {id, func() jwtverify.Config {
+		return providers.Dex("https://dex.example.com/dex", "example-app")
+	}},
+	"Hydra": {access, func() jwtverify.Config {
+		return providers.Hydra("https://hydra.example.com", "https://api.example.com")
+	}},
 }
 
 type preset struct {
