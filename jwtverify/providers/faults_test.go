@@ -103,6 +103,10 @@ var audiences = map[string]func(audience ...string) jwtverify.Config{
 	"Hydra":      func(a ...string) jwtverify.Config { return providers.Hydra("https://hydra.example.com", a...) },
 }
 
+func TestEntraV1TakesKeysFromTheTenantsKeySet(t *testing.T) {
+	require.Equal(t, jwks.Config{URL: "https://login.microsoftonline.com/" + tenant + "/discovery/keys"}, providers.EntraV1(tenant, application).JWKS)
+}
+
 func TestAPresetWithoutAnAudienceIsAFault(t *testing.T) {
 	keys, err := jwks.Parse(signers().JWKS())
 	require.NoError(t, err)

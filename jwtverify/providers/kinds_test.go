@@ -161,3 +161,22 @@ func TestNoPresetTakesWhatIsNotForIt(t *testing.T) {
 		})
 	}
 }
+
+// TestAPresetReadsScopesFromOnePlace holds that a claim of the issuer's customers,
+// which only looks like scopes, grants nothing.
+func TestAPresetReadsScopesFromOnePlace(t *testing.T) {
+	for name, place := range map[string]string{
+		"Auth0": "scope", "Cognito": "scope", "Entra": "scp", "EntraV1": "scp", "Keycloak": "scope",
+		"OIDCProvider": "scope", "Okta": "scp", "RFC9068": "scope",
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := load(t, name)
+			v := presets[name].verifier(t)
+			for _, claim := range []string{"scope", "scp"} {
+				tok, err := v.Verify(t.Context(), sign(t, g.Accept[0].Header, changed(g.Accept[0].Claims, map[string]any{claim: "planted"})))
+				require.NoError(t, err)
+				require.Equal(t, claim == place, tok.HasScope("planted"), claim)
+			}
+		})
+	}
+}
