@@ -189,7 +189,7 @@ func (c *Config) faults() (faults []error) {
 		faults = append(faults, fmt.Errorf("jwtverify: Config."+format, args...))
 	}
 	if c.Fault != nil {
-		faults = append(faults, c.Fault)
+		return []error{c.Fault} // the rest is as its maker left it
 	}
 	if c.Issuer == "" {
 		fault("Issuer is required: write the issuer identifier, the iss of its tokens")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
@@ -28,7 +29,9 @@ import (
 // scope or role, unless the API requires assignment: the preset refuses a token
 // that has neither. It refuses common, organizations and consumers, with which
 // everyone in the world may sign in, and domain names, since a token has the
-// GUID. Tokens for Microsoft's own APIs, such as Graph, cannot be verified by
+// GUID. tid must be there and be the tenant; Microsoft's page says that it comes with
+// the profile scope, but iss has the tenant too, so delete Values["tid"] if your
+// tokens lack it. Tokens for Microsoft's own APIs, such as Graph, cannot be verified by
 // anyone else.
 func Entra(tenant string, audience ...string) jwtverify.Config {
 	if err := entraTenant(tenant); err != nil {
@@ -56,6 +59,44 @@ func EntraV1(tenant string, audience ...string) jwtverify.Config {
 	c.Required = []string{"sub", "iat", "appid"}
 	c.Values["ver"] = []string{"1.0"}
 	return c
+}
+
+// EntraTenants takes v2.0 access tokens of several tenants, each as [Entra] does: of
+// those named and of no other. It is for jwtverify.NewIssuers.
+func EntraTenants(tenants []string, audience ...string) jwtverify.IssuersConfig {
+	var c jwtverify.IssuersConfig
+	for _, tenant := range tenants {
+		c.Configs = append(c.Configs, Entra(tenant, audience...))
+	}
+	return c
+}
+
+// EntraAnyTenant takes v2.0 access tokens of tenants that come and go, such as the
+// customers of a service, each as [Entra] does. It stands for the issuer
+// https://login.microsoftonline.com/{tenantid}/v2.0 of Entra's metadata, whose
+// tenantid is not for everyone who has one: allow is asked for the GUID of a token
+// that nobody has verified yet, and answers as Resolve of jwtverify.IssuersConfig
+// does: nil for a customer, jwtverify.ErrIssuer for a stranger, any other error if
+// that cannot be found out. A token whose tid is not the tenant of its iss is
+// refused. When a customer leaves, call Forget with its issuer.
+func EntraAnyTenant(allow func(ctx context.Context, tenant string) error, audience ...string) jwtverify.IssuersConfig {
+	if allow == nil {
+		return jwtverify.IssuersConfig{Configs: []jwtverify.Config{
+			fault("EntraAnyTenant", "allow is nil, which would let in every tenant in the world: write which are yours"),
+		}}
+	}
+	audience = slices.Clone(audience)
+	return jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
+		tenant, ok := strings.CutPrefix(issuer, "https://login.microsoftonline.com/")
+		tenant, v2 := strings.CutSuffix(tenant, "/v2.0")
+		if !ok || !v2 || entraTenant(tenant) != nil {
+			return jwtverify.Config{}, jwtverify.ErrIssuer
+		}
+		if err := allow(ctx, tenant); err != nil {
+			return jwtverify.Config{}, err
+		}
+		return entra(tenant, audience), nil
+	}}
 }
 
 // entra is the Config of a tenant that entraTenant has allowed.
