@@ -16,9 +16,9 @@ import (
 // end in .apps.googleusercontent.com, or for calls between services the URL that
 // the caller asked for as aud.
 //
-// The tokens are RS256, have a kid and the typ JWT, on which the preset does
-// not insist; iss is https://accounts.google.com. Old ones with the iss accounts.google.com are
-// refused. There are no scopes and no roles.
+// The tokens are RS256, have a kid and the typ JWT, on which the preset does not
+// insist; iss is https://accounts.google.com. Old ones with the iss
+// accounts.google.com are refused. There are no scopes and no roles.
 //
 // aud says who the token is for and nothing of who may come: every Google account
 // in the world can sign in to a client, and every service account can have a token
