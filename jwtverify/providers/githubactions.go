@@ -20,8 +20,8 @@ import (
 // taken by somebody else, which numbers cannot; and every workflow of a repository,
 // on every branch, can have a token. To be stricter add to Values:
 //
-//	c := providers.GitHubActions("https://deploy.example.com", "octo-org/octo-repo")
-//	c.Values["repository_owner_id"] = []string{"65"}
+//	c := providers.GitHubActions("https://deploy.example.com", "acme/shop")
+//	c.Values["repository_owner_id"] = []string{"3107"}
 //	c.Values["environment"] = []string{"prod"}
 //
 // The tokens are RS256 with a kid and the typ JWT and live for some minutes. sub is

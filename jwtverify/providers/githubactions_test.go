@@ -13,14 +13,14 @@ const deploy = "https://deploy.example.com"
 
 func TestGitHubActionsIsNotOpenToAllRepositories(t *testing.T) {
 	for _, repositories := range [][]string{
-		nil, {""}, {"octo-org"}, {"octo-org/"}, {"/octo-repo"}, {"*"}, {"*/*"}, {"*/octo-repo"}, {"octo-*/x"}, {"octo-org/octo-*"},
-		{"octo-org/octo-repo/x"}, {"octo-org/*/x"}, {"https://github.com/octo-org/octo-repo"}, {"octo-org/octo repo"}, {" octo-org/octo-repo"},
-		{"repo:octo-org/octo-repo"}, {"octo-org/octo-repo", ""}, {"octo-org/octo-repo", "*/*"}, {"octo-örg/x"},
+		nil, {""}, {"acme"}, {"acme/"}, {"/shop"}, {"*"}, {"*/*"}, {"*/shop"}, {"ac*/x"}, {"acme/ac*"},
+		{"acme/shop/x"}, {"acme/*/x"}, {"https://github.com/acme/shop"}, {"acme/sh op"}, {" acme/shop"},
+		{"repo:acme/shop"}, {"acme/shop", ""}, {"acme/shop", "*/*"}, {"acmé/x"},
 	} {
 		_, err := jwtverify.New(providers.GitHubActions(deploy, repositories...))
 		require.ErrorContains(t, err, "owner/*", "%q", repositories)
 	}
-	_, err := jwtverify.New(providers.GitHubActions("", "octo-org/octo-repo"))
+	_, err := jwtverify.New(providers.GitHubActions("", "acme/shop"))
 	require.ErrorContains(t, err, "Audience")
 }
 
@@ -67,7 +67,7 @@ func TestGitHubActionsTakesTheRepositoriesThatAreNamedAndNoOthers(t *testing.T) 
 }
 
 func TestGitHubActionsCanBeHeldToMore(t *testing.T) {
-	for _, repositories := range [][]string{{"octo-org/octo-repo"}, {"octo-org/*"}, {"octo-org/*", "hooli/one"}} {
+	for _, repositories := range [][]string{{"acme/shop"}, {"acme/*"}, {"acme/*", "hooli/one"}} {
 		v := preset{config: func() jwtverify.Config {
 			c := providers.GitHubActions(deploy, repositories...)
 			c.Values["environment"] = []string{"prod"}

@@ -48,10 +48,10 @@ var presets = map[string]preset{
 		return providers.RFC9068("https://issuer.example.com", "https://api.example.com")
 	}},
 	"Google": {id, func() jwtverify.Config {
-		return providers.Google("1234987819200.apps.googleusercontent.com", "https://api.example.com")
+		return providers.Google("440192837465.apps.googleusercontent.com", "https://api.example.com")
 	}},
 	"IAP": {id, func() jwtverify.Config {
-		return providers.IAP("/projects/1234567890/global/backendServices/1234567890123456789", "/projects/1234567890/locations/us-east4/services/example")
+		return providers.IAP("/projects/440192837465/global/backendServices/5510928772091827364", "/projects/440192837465/locations/us-east4/services/example")
 	}},
 	"Kubernetes": {access, func() jwtverify.Config {
 		c := providers.Kubernetes("", "https://api.example.com")
@@ -59,7 +59,7 @@ var presets = map[string]preset{
 		return c
 	}},
 	"GitHubActions": {id, func() jwtverify.Config {
-		return providers.GitHubActions("https://deploy.example.com", "octo-org/octo-repo", "hooli/*")
+		return providers.GitHubActions("https://deploy.example.com", "acme/shop", "hooli/*")
 	}},
 	"Zitadel": {access, func() jwtverify.Config {
 		return providers.Zitadel("https://instance.zitadel.cloud", "170086305576714497")

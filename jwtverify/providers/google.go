@@ -16,30 +16,29 @@ import (
 // end in .apps.googleusercontent.com, or for calls between services the URL that
 // the caller asked for as aud.
 //
-// The tokens are RS256, have a kid and, as far as was seen, the typ JWT; iss is
-// https://accounts.google.com. Old ones with the iss accounts.google.com are
-// refused. There are no scopes and no roles.
+// The tokens are RS256, have a kid and the typ JWT, on which the preset does not
+// insist; iss is https://accounts.google.com. Old ones with the iss
+// accounts.google.com are refused. There are no scopes and no roles.
 //
 // aud says who the token is for and nothing of who may come: every Google account
 // in the world can sign in to a client, and every service account can have a token
 // with an aud of its own choosing, a client id too. So authorise by sub, or by email
 // where email_verified is true; or hold the people of one organisation to it:
 //
-//	c := providers.Google("1234987819200.apps.googleusercontent.com")
+//	c := providers.Google("440192837465.apps.googleusercontent.com")
 //	c.Values = map[string][]string{"hd": {"example.com"}}
 //
 // The preset keeps service accounts from being taken for people: where aud is a
-// client id, azp must be one too, which a service account's is not. It refuses
-// tokens without azp; that there are none is unverified. Google signs security
-// events (Cross-Account Protection) for the same aud with the same keys; they are
-// refused.
+// client id, azp must be there and be one too, which a service account's is not.
+// That every person's token has azp is unverified. Security events (Cross-Account
+// Protection), which are for the same aud, are refused.
 func Google(clients ...string) jwtverify.Config {
 	return jwtverify.Config{
 		Issuer:     "https://accounts.google.com",
 		Audience:   slices.Clone(clients),
 		Algorithms: []string{"RS256"},
 		Types:      plainJWT(),
-		Required:   []string{"sub", "iat", "azp"},
+		Required:   []string{"sub", "iat"},
 		Forbidden:  notOfIDTokens(),
 		Checks:     []func(context.Context, *jwtverify.Token) error{askedForByAClient},
 	}

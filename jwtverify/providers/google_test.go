@@ -10,7 +10,7 @@ import (
 )
 
 func TestIAPWantsTheAudienceOfABackend(t *testing.T) {
-	for _, audience := range []string{"1234987819200.apps.googleusercontent.com", "https://api.example.com", "projects/1/apps/x"} {
+	for _, audience := range []string{"440192837465.apps.googleusercontent.com", "https://api.example.com", "projects/1/apps/x"} {
 		_, err := jwtverify.New(providers.IAP("/projects/1/apps/x", audience))
 		require.ErrorContains(t, err, "/projects/NUMBER/global/backendServices/ID")
 	}
