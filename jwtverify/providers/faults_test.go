@@ -115,6 +115,9 @@ func TestAPresetWithoutAnAudienceIsAFault(t *testing.T) {
 			for says, audience := range map[string][]string{"Audience is required": nil, "Audience has an empty element": {"", "x"}} {
 				c := preset(audience...)
 				c.Keys, c.JWKS = keys, jwks.Config{} // so that nothing is fetched
+				if name == "Kubernetes" {
+					c.Fault = nil // that no pod runs this
+				}
 				v, err := jwtverify.New(c)
 				require.Nil(t, v)
 				require.ErrorContains(t, err, says)
