@@ -104,6 +104,59 @@ func TestKeysAreTakenOnlyFromTheIssuersOwnMetadata(t *testing.T) {
 	}
 }
 
+// What metadata says of algorithms is about ID tokens and client assertions, some
+// servers say nothing, and one is known to list none.
+func TestAlgorithmsThatMetadataNamesAreIgnored(t *testing.T) {
+	for name, members := range map[string]string{
+		"other ones": `"id_token_signing_alg_values_supported":["RS256"]`,
+		"none":       `"id_token_signing_alg_values_supported":["none"]`,
+		"HS256":      `"id_token_signing_alg_values_supported":["HS256"],"token_endpoint_auth_signing_alg_values_supported":["HS256"]`,
+		"no list":    `"id_token_signing_alg_values_supported":"none"`,
+		"empty list": `"id_token_signing_alg_values_supported":[]`,
+		"null":       `"id_token_signing_alg_values_supported":null`,
+		"not at all": `"scopes_supported":["openid"]`,
+		"keys":       `"keys":[{"kty":"oct","k":"AAAA","kid":"b","alg":"HS256"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssuer(t)
+				i.publish(keyA)
+				i.serve(openID, text(`{"issuer":"`+issuerID+`",`+members+`,"jwks_uri":"`+keysURL+`"}`))
+				cache := i.ready(t, byDiscovery)
+				requireKey(t, cache, "a")
+				for _, alg := range []string{"RS256", "HS256", "none"} {
+					_, err := cache.Key(t.Context(), "a", alg)
+					require.ErrorIs(t, err, jwks.ErrKeyNotFound)
+				}
+				requireNoSuchKey(t, cache, "b")
+			})
+		})
+	}
+}
+
+// A jwks_uri given by hand is for issuers without metadata, and for operators who
+// do not want theirs to be followed.
+func TestWithAURLNoMetadataIsEverAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		i.serve("/evil", text(set(keyB)))
+		for _, place := range []string{openID, oauth} {
+			i.serve(place, metadata(issuerID, issuerID+"/evil"))
+		}
+		cache := i.ready(t)
+		requireKey(t, cache, "a")
+		requireNoSuchKey(t, cache, "b")
+		i.serve("/keys", status(500))
+		time.Sleep(time.Hour) // long enough for a Cache with an Issuer to look elsewhere
+		requireKey(t, cache, "a")
+		require.Equal(t, keysURL, cache.Status().URL)
+		for _, place := range []string{openID, oauth, "/evil"} {
+			require.Empty(t, i.times(place))
+		}
+	})
+}
+
 func TestAMovedJWKSURIHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)
