@@ -66,17 +66,24 @@ func TestAnIssuerIsFoundUnderItsExactNameOnly(t *testing.T) {
 			require.Equal(t, test.path, pathOf(t, as.Issuer))
 			requireDocument(t, as, noSlash(test.path)+"/.well-known/openid-configuration", http.StatusOK)
 			token := as.mustToken(t, as.client, ordersAPI, "read:orders")
-			_, err := newVerifier(t, as.preset(as.Issuer, ordersAPI)).Verify(t.Context(), token)
+			v := newVerifier(t, as.preset(as.Issuer, ordersAPI))
+			_, err := v.Verify(t.Context(), token)
 			require.NoError(t, err)
 
 			for _, issuer := range []string{test.other(as.Issuer), strings.Replace(as.Issuer, "127.0.0.1", "localhost", 1)} {
-				v, err := jwtverify.New(as.preset(issuer, ordersAPI))
+				config := as.preset(issuer, ordersAPI)
+				wrong, err := jwtverify.New(config)
 				require.NoError(t, err)
-				require.ErrorIs(t, v.Refresh(t.Context()), jwtverify.ErrUnavailable)
-				require.Contains(t, v.Status().Keys.LastError, "its issuer is not the one that was asked for")
-				_, err = v.Verify(t.Context(), token)
+				require.ErrorIs(t, wrong.Refresh(t.Context()), jwtverify.ErrUnavailable)
+				require.Contains(t, wrong.Status().Keys.LastError, "its issuer is not the one that was asked for")
+				_, err = wrong.Verify(t.Context(), token)
 				require.ErrorIs(t, err, jwtverify.ErrIssuer)
-				require.NoError(t, v.Close())
+				require.NoError(t, wrong.Close())
+
+				// The right keys do not make up for it.
+				config.JWKS.URL = v.Status().Keys.URL
+				_, err = newVerifier(t, config).Verify(t.Context(), token)
+				require.ErrorIs(t, err, jwtverify.ErrIssuer)
 			}
 		})
 	}
