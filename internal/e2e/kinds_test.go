@@ -67,7 +67,7 @@ func TestOfAllKindsThatARealServerSignsOnlyAccessTokensAreTaken(t *testing.T) {
 			return map[string]kind{
 				// RFC 8693: a client may name any audience, the API itself too.
 				"ID token by exchange": {answer.AccessToken, jwtverify.ErrType, taken},
-				// What the package calls opaque is a JWE, in five parts.
+				// What the package calls opaque is a JWE, in five parts. It has no logout tokens.
 				"opaque token": {token: in.as.mustToken(t, "svc-opaque", ordersAPI, "openid"), reason: jwtverify.ErrMalformed},
 			}
 		}},

@@ -40,8 +40,6 @@ type server struct {
 	preset func(issuer string, audience ...string) jwtverify.Config
 }
 
-var servers = []*server{oidcProvider, zitadelOP, betterAuth}
-
 var oidcProvider = &server{
 	name: "oidc-provider", install: npm("oidc-provider"), command: []string{"node", "server.mjs"},
 	token: "/token", authorize: "/auth", client: "es256",

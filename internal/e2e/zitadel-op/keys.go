@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -62,6 +63,18 @@ func (r *ring) retire() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = slices.DeleteFunc(r.all, func(k *key) bool { return k != r.signing })
+	return nil
+}
+
+// live sets the lifetime of access tokens, in seconds.
+func (r *ring) live(seconds string) error {
+	n, err := strconv.Atoi(seconds)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ttl = time.Duration(n) * time.Second
 	return nil
 }
 

@@ -29,7 +29,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -109,16 +108,4 @@ func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
-}
-
-// live sets the lifetime of access tokens, in seconds.
-func (r *ring) live(seconds string) error {
-	n, err := strconv.Atoi(seconds)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.ttl = time.Duration(n) * time.Second
-	return nil
 }
