@@ -176,6 +176,64 @@ func TestAMovedJWKSURIHeals(t *testing.T) {
 	})
 }
 
+// Whoever moves a key set leaves the old one behind for a while, without the keys
+// that are made after that.
+func TestAMovedJWKSURIIsFoundInADayThoughItsOldPlaceStillAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		i.serve(openID, metadata(issuerID, keysURL))
+		cache := i.ready(t, byDiscovery)
+		a := requireKey(t, cache, "a")
+
+		i.serve("/moved", text(set(keyA, keyB)))
+		i.serve(openID, metadata(issuerID, issuerID+"/moved"))
+		time.Sleep(23 * time.Hour)
+		requireNoSuchKey(t, cache, "b")
+		time.Sleep(time.Hour + 10*time.Minute)
+		synctest.Wait()
+		requireKey(t, cache, "b")
+		require.Same(t, a, requireKey(t, cache, "a"))
+		require.Equal(t, issuerID+"/moved", cache.Status().URL)
+		before := i.fetches()
+		time.Sleep(71 * time.Hour)
+		require.Equal(t, before, i.fetches(), "the old place is asked no more")
+		require.Len(t, i.times(openID), 4, "once a day")
+	})
+}
+
+func TestMetadataThatIsOfNoUseAfterADayCostsNoKeys(t *testing.T) {
+	for name, document := range map[string]http.HandlerFunc{
+		"gone": nil, "another's": metadata("https://other.example", issuerID+"/evil"), "hangs": hang,
+		"leads nowhere": metadata(issuerID, issuerID+"/nowhere"), "leads to an empty set": metadata(issuerID, issuerID+"/empty"),
+		"asks to come back": status(503, "Retry-After", "3600"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssuer(t)
+				i.publish(keyA)
+				i.serve("/empty", text(set()))
+				i.serve(openID, metadata(issuerID, keysURL))
+				cache := i.ready(t, byDiscovery)
+
+				i.serve(openID, document)
+				i.serve(oauth, document)
+				time.Sleep(24*time.Hour + 11*time.Minute)
+				synctest.Wait()
+				require.Len(t, i.times(openID), 2)
+				i.publish(keyB)
+				time.Sleep(11 * time.Minute)
+				synctest.Wait()
+				requireKey(t, cache, "b")
+				require.Equal(t, keysURL, cache.Status().URL)
+				require.Empty(t, cache.Status().LastError)
+				require.Len(t, i.times(openID), 2, "it is not asked again before another day")
+				require.Empty(t, i.times("/evil"))
+			})
+		})
+	}
+}
+
 func TestKeysWhosePlaceIsKnownOutliveTheMetadata(t *testing.T) {
 	for name, document := range map[string]http.HandlerFunc{
 		"gone": nil, "another's": metadata("https://other.example", issuerID+"/evil"), "hangs": hang,
