@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/jwtverify/providers"
 )
 
 // What every server is configured with.
@@ -44,9 +45,7 @@ var oidcProvider = &server{
 	name: "oidc-provider", install: npm("oidc-provider"), command: []string{"node", "server.mjs"},
 	token: "/token", authorize: "/auth", client: "es256",
 	resource: byResource,
-	preset: func(issuer string, audience ...string) jwtverify.Config {
-		return jwtverify.Config{Issuer: issuer, Audience: audience, Types: []string{"at+jwt"}}
-	},
+	preset:   providers.OIDCProvider,
 }
 
 var zitadelOP = &server{
@@ -55,18 +54,14 @@ var zitadelOP = &server{
 	resource: func(form url.Values, api string) {
 		form.Set("scope", form.Get("scope")+" urn:zitadel:iam:org:project:id:"+api+":aud urn:zitadel:iam:org:projects:roles")
 	},
-	preset: func(issuer string, audience ...string) jwtverify.Config {
-		return jwtverify.Config{Issuer: issuer, Audience: audience, Forbidden: []string{"auth_time"}, Roles: [][]string{{"urn:zitadel:iam:org:project:" + audience[0] + ":roles"}}}
-	},
+	preset: providers.Zitadel,
 }
 
 var betterAuth = &server{
 	name: "better-auth", install: npm("better-auth"), command: []string{"node", "server.mjs"},
 	token: "/oauth2/token", authorize: "/oauth2/authorize", client: "svc",
 	resource: byResource,
-	preset: func(issuer string, audience ...string) jwtverify.Config {
-		return jwtverify.Config{Issuer: issuer, Audience: audience, Types: []string{"at+jwt"}}
-	},
+	preset:   providers.RFC9068,
 }
 
 // byResource is RFC 8707.
