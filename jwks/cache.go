@@ -45,6 +45,7 @@ type Cache struct {
 	absent    map[uint64]time.Time // hashed (kid, alg) that a fetch did not bring → until when that holds
 	uri       string               // where keys were last fetched from
 	reach     fetch.Reach          // that uri must not leave; zero: it is the operator's own
+	placed    time.Time            // when the metadata was last asked for uri
 	full      *Set                 // the set at hand, denied keys and all
 	known     fetch.Validators     // of that set
 	freshness time.Duration        // of that set

@@ -19,8 +19,9 @@ import (
 type Config struct {
 	// Issuer is the issuer identifier; its keys are found by discovery, in the
 	// places of OpenID Connect Discovery §4 and RFC 8414 §3.1, and the document
-	// found there must name the identical issuer. Exactly one of Issuer and URL
-	// is set.
+	// found there must name the identical issuer. Its jwks_uri is kept with the keys,
+	// and looked for anew once a day and where fetching keeps failing. Exactly one of
+	// Issuer and URL is set.
 	Issuer string
 	// URL is the issuer's jwks_uri, for when discovery is not wanted.
 	URL string

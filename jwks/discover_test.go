@@ -104,6 +104,59 @@ func TestKeysAreTakenOnlyFromTheIssuersOwnMetadata(t *testing.T) {
 	}
 }
 
+// What metadata says of algorithms is about ID tokens and client assertions, some
+// servers say nothing, and one is known to list none.
+func TestAlgorithmsThatMetadataNamesAreIgnored(t *testing.T) {
+	for name, members := range map[string]string{
+		"other ones": `"id_token_signing_alg_values_supported":["RS256"]`,
+		"none":       `"id_token_signing_alg_values_supported":["none"]`,
+		"HS256":      `"id_token_signing_alg_values_supported":["HS256"],"token_endpoint_auth_signing_alg_values_supported":["HS256"]`,
+		"no list":    `"id_token_signing_alg_values_supported":"none"`,
+		"empty list": `"id_token_signing_alg_values_supported":[]`,
+		"null":       `"id_token_signing_alg_values_supported":null`,
+		"not at all": `"scopes_supported":["openid"]`,
+		"keys":       `"keys":[{"kty":"oct","k":"AAAA","kid":"b","alg":"HS256"}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssuer(t)
+				i.publish(keyA)
+				i.serve(openID, text(`{"issuer":"`+issuerID+`",`+members+`,"jwks_uri":"`+keysURL+`"}`))
+				cache := i.ready(t, byDiscovery)
+				requireKey(t, cache, "a")
+				for _, alg := range []string{"RS256", "HS256", "none"} {
+					_, err := cache.Key(t.Context(), "a", alg)
+					require.ErrorIs(t, err, jwks.ErrKeyNotFound)
+				}
+				requireNoSuchKey(t, cache, "b")
+			})
+		})
+	}
+}
+
+// A jwks_uri given by hand is for issuers without metadata, and for operators who
+// do not want theirs to be followed.
+func TestWithAURLNoMetadataIsEverAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		i.serve("/evil", text(set(keyB)))
+		for _, place := range []string{openID, oauth} {
+			i.serve(place, metadata(issuerID, issuerID+"/evil"))
+		}
+		cache := i.ready(t)
+		requireKey(t, cache, "a")
+		requireNoSuchKey(t, cache, "b")
+		i.serve("/keys", status(500))
+		time.Sleep(time.Hour) // long enough for a Cache with an Issuer to look elsewhere
+		requireKey(t, cache, "a")
+		require.Equal(t, keysURL, cache.Status().URL)
+		for _, place := range []string{openID, oauth, "/evil"} {
+			require.Empty(t, i.times(place))
+		}
+	})
+}
+
 func TestAMovedJWKSURIHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)
@@ -121,6 +174,64 @@ func TestAMovedJWKSURIHeals(t *testing.T) {
 		require.Same(t, a, requireKey(t, cache, "a"))
 		require.Equal(t, issuerID+"/moved", cache.Status().URL)
 	})
+}
+
+// Whoever moves a key set leaves the old one behind for a while, without the keys
+// that are made after that.
+func TestAMovedJWKSURIIsFoundInADayThoughItsOldPlaceStillAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		i.serve(openID, metadata(issuerID, keysURL))
+		cache := i.ready(t, byDiscovery)
+		a := requireKey(t, cache, "a")
+
+		i.serve("/moved", text(set(keyA, keyB)))
+		i.serve(openID, metadata(issuerID, issuerID+"/moved"))
+		time.Sleep(23 * time.Hour)
+		requireNoSuchKey(t, cache, "b")
+		time.Sleep(time.Hour + 10*time.Minute)
+		synctest.Wait()
+		requireKey(t, cache, "b")
+		require.Same(t, a, requireKey(t, cache, "a"))
+		require.Equal(t, issuerID+"/moved", cache.Status().URL)
+		before := i.fetches()
+		time.Sleep(71 * time.Hour)
+		require.Equal(t, before, i.fetches(), "the old place is asked no more")
+		require.Len(t, i.times(openID), 4, "once a day")
+	})
+}
+
+func TestMetadataThatIsOfNoUseAfterADayCostsNoKeys(t *testing.T) {
+	for name, document := range map[string]http.HandlerFunc{
+		"gone": nil, "another's": metadata("https://other.example", issuerID+"/evil"), "hangs": hang,
+		"leads nowhere": metadata(issuerID, issuerID+"/nowhere"), "leads to an empty set": metadata(issuerID, issuerID+"/empty"),
+		"asks to come back": status(503, "Retry-After", "3600"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				i := newIssuer(t)
+				i.publish(keyA)
+				i.serve("/empty", text(set()))
+				i.serve(openID, metadata(issuerID, keysURL))
+				cache := i.ready(t, byDiscovery)
+
+				i.serve(openID, document)
+				i.serve(oauth, document)
+				time.Sleep(24*time.Hour + 11*time.Minute)
+				synctest.Wait()
+				require.Len(t, i.times(openID), 2)
+				i.publish(keyB)
+				time.Sleep(11 * time.Minute)
+				synctest.Wait()
+				requireKey(t, cache, "b")
+				require.Equal(t, keysURL, cache.Status().URL)
+				require.Empty(t, cache.Status().LastError)
+				require.Len(t, i.times(openID), 2, "it is not asked again before another day")
+				require.Empty(t, i.times("/evil"))
+			})
+		})
+	}
 }
 
 func TestKeysWhosePlaceIsKnownOutliveTheMetadata(t *testing.T) {

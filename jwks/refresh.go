@@ -18,6 +18,9 @@ import (
 // maxFetch bounds one fetch, metadata and keys together.
 const maxFetch = 10 * time.Second
 
+// maxMetadata is how long the jwks_uri of an issuer's metadata is relied on.
+const maxMetadata = 24 * time.Hour
+
 // start begins a fetch, or joins the one under way. Nil: the Cache is closed.
 func (c *Cache) start() <-chan singleflight.Result {
 	c.mu.Lock()
@@ -64,6 +67,7 @@ type fetched struct {
 	set       *Set // nil: the one at hand still holds
 	uri       string
 	reach     fetch.Reach
+	placed    time.Time // as Cache.placed; zero: nothing new
 	known     fetch.Validators
 	freshness time.Duration // as schedule.Freshness
 }
@@ -71,31 +75,37 @@ type fetched struct {
 // load fetches the set from where it was last, or finds out where it is. Where
 // fetching keeps failing the jwks_uri may have moved, and is looked for anew; not
 // before the known one was tried again, so that an issuer that comes back meets
-// no more requests than it is used to.
+// no more requests than it is used to. It may also have moved where fetching
+// succeeds, since whoever moves leaves the old keys behind for a while: so it is
+// looked for once in maxMetadata too, and nothing that goes wrong then costs keys.
 func (c *Cache) load(ctx context.Context) (fetched, error) {
 	c.mu.Lock()
 	ask := fetch.Request{URL: c.uri, Within: c.reach, Known: c.known}
-	failing := c.status.LastError != ""
+	failing, old := c.status.LastError != "", time.Since(c.placed) >= maxMetadata
 	c.mu.Unlock()
 	if failing {
 		ask.Known = fetch.Validators{} // for all we know they are what the server chokes on
 	}
+	var got fetched
 	var fault error
 	if ask.URL != "" {
-		got, err := c.keys(ctx, ask)
-		if err == nil || c.config.Issuer == "" || !failing {
-			return got, err
+		got, fault = c.keys(ctx, ask)
+		if c.config.Issuer == "" || fault == nil && !old || fault != nil && !failing {
+			return got, fault
 		}
-		fault = err
 	}
 	uri, reach, err := discover(ctx, c.client, c.config.Issuer)
-	switch {
-	case err != nil:
-		return fetched{}, errors.Join(fault, err)
-	case fault != nil && uri == ask.URL && reach == ask.Within:
-		return fetched{}, fault
+	if err == nil && (uri != ask.URL || reach != ask.Within) {
+		var moved fetched
+		if moved, err = c.keys(ctx, fetch.Request{URL: uri, Within: reach}); err == nil {
+			got, fault = moved, nil
+		}
 	}
-	return c.keys(ctx, fetch.Request{URL: uri, Within: reach})
+	if ask.URL == "" || fault != nil {
+		fault = errors.Join(fault, err)
+	}
+	got.placed = time.Now()
+	return got, fault
 }
 
 func (c *Cache) keys(ctx context.Context, ask fetch.Request) (fetched, error) {
@@ -107,7 +117,7 @@ func (c *Cache) keys(ctx context.Context, ask fetch.Request) (fetched, error) {
 	if err != nil {
 		return fetched{}, fmt.Errorf("keys at %s: %w", ask.URL, err)
 	}
-	return fetched{set, ask.URL, ask.Within, res.Validators, schedule.Freshness(res.Header, time.Now())}, nil
+	return fetched{set: set, uri: ask.URL, reach: ask.Within, known: res.Validators, freshness: schedule.Freshness(res.Header, time.Now())}, nil
 }
 
 // finish puts the outcome of a fetch in place.
@@ -154,6 +164,9 @@ func (c *Cache) succeedLocked(now time.Time, wanted bool, got fetched) (logs []f
 	c.full, c.freshness = got.set, got.freshness
 	c.snap.Store(&snapshot{set: got.set.without(c.denied), fetched: now})
 	c.uri, c.reach, c.known = got.uri, got.reach, got.known
+	if !got.placed.IsZero() {
+		c.placed = got.placed
+	}
 	// A fetch for an unknown kid does not put the timer off: after a sudden rotation
 	// the whole fleet makes one at once, and would come back in step ever after.
 	if next := now.Add(schedule.Refresh(c.config.Refresh, got.freshness, rand.Float64())); wanted || c.failures > 0 || next.Before(c.next) {

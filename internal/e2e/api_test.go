@@ -32,7 +32,7 @@ import (
 // seen is what the handler learnt of the caller, and what the API answers with.
 type seen struct {
 	Issuer, Subject, ClientID string
-	Audience, Scopes          []string
+	Audience, Scopes, Roles   []string
 	Header                    jwtverify.Header
 	Tenant                    string
 	JTI                       string
@@ -41,8 +41,14 @@ type seen struct {
 // The ways in which the same API is served.
 var kinds = []string{"net/http", "chi", "gRPC"}
 
+// What the methods of the API need. Some servers send scopes, some roles.
+var (
+	readOrders  = jwtverify.Any(jwtverify.Scopes("read:orders"), jwtverify.Roles("orders.reader"))
+	writeOrders = jwtverify.Scopes("write:orders")
+)
+
 // api makes one call of an API, with the token, or without one if it is empty. The
-// method is GET, which needs read:orders, or POST, which needs write:orders.
+// method is GET, which needs readOrders, or POST, which needs writeOrders.
 type api func(ctx context.Context, method, token string) (response, error)
 
 func (a api) must(t *testing.T, method, token string) response {
@@ -60,7 +66,7 @@ func startAPI(t *testing.T, v *jwtverify.Verifier, kind string) api {
 	}
 	auth, err := httpauth.New(httpauth.Config{Verifier: v})
 	require.NoError(t, err)
-	read, write := auth.Require(jwtverify.Scopes("read:orders")), auth.Require(jwtverify.Scopes("write:orders"))
+	read, write := auth.Require(readOrders), auth.Require(writeOrders)
 	var handler http.Handler
 	if kind == "chi" {
 		r := chi.NewRouter()
@@ -97,7 +103,7 @@ func startGRPC(t *testing.T, v *jwtverify.Verifier) api {
 	t.Helper()
 	methods := map[string]string{http.MethodGet: "/shop.Orders/List", http.MethodPost: "/shop.Orders/Place"}
 	auth, err := grpcauth.New(grpcauth.Config{Verifier: v, Rules: map[string]jwtverify.Rule{
-		methods[http.MethodGet]: jwtverify.Scopes("read:orders"), methods[http.MethodPost]: jwtverify.Scopes("write:orders"),
+		methods[http.MethodGet]: readOrders, methods[http.MethodPost]: writeOrders,
 	}})
 	require.NoError(t, err)
 	server := grpc.NewServer(auth.ServerOptions()...)
@@ -166,7 +172,7 @@ func whatIsSeen(ctx context.Context) ([]byte, error) {
 	}
 	return json.Marshal(seen{
 		Issuer: token.Issuer, Subject: token.Subject, ClientID: token.ClientID,
-		Audience: token.Audience, Scopes: token.Scopes, Header: token.Header,
+		Audience: token.Audience, Scopes: token.Scopes, Roles: token.Roles, Header: token.Header,
 		Tenant: claims.Tenant, JTI: claims.JTI,
 	})
 }

@@ -1,13 +1,14 @@
 // The authorization server of the end-to-end tests: npm's oidc-provider on loopback, with what a
 // resource server cares about and nothing else. The protocol is the package's; this file configures it.
 //
-//   node server.mjs [--path /tenant/a] [--metadata openid-configuration|oauth-authorization-server]
+//   node server.mjs [--path /tenant/a] [--metadata openid-configuration|oauth-authorization-server] [--rp http://127.0.0.1:4000]
 //
 // It listens on a port of the system's choice and prints "READY <issuer>". Then each line on stdin is an
 // order, answered by one line, "OK" or "FAILED <why>":
 //
-//   rotate      make new keys, publish them beside the old ones and sign with them from now on
-//   retire      take every key out that no longer signs
+//   publish     make new keys and publish them beside those that are there
+//   activate    sign with the newest keys from now on
+//   retire      take every key out that does not sign
 //   ttl 1       seconds that access tokens live from now on
 //
 // It ends when stdin ends, so it cannot outlive the test that started it, however that test ended.
@@ -21,6 +22,7 @@ const { values: options } = parseArgs({
   options: {
     path: { type: 'string', default: '' }, // the issuer's path
     metadata: { type: 'string', default: '' }, // the only metadata document to serve; both if empty
+    rp: { type: 'string', default: 'http://127.0.0.1:9' }, // where the user's client is: its redirect URI is this and /cb
   },
 });
 
@@ -40,6 +42,15 @@ const clients = ['RS256', 'PS256', 'ES256', 'EdDSA'].map((alg) => ({
   redirect_uris: [],
   access_token_alg: alg,
 }));
+clients.push({ // the client of users
+  client_id: 'web',
+  client_secret: secret,
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  redirect_uris: [`${options.rp}/cb`],
+  backchannel_logout_uri: `${options.rp}/logout`,
+  access_token_alg: 'RS256',
+});
 
 const newPair = promisify(generateKeyPair);
 
@@ -51,23 +62,29 @@ const families = {
 };
 const familyOf = { RS256: 'rsa', PS256: 'rsa', ES256: 'ec', EdDSA: 'okp' };
 
-let generation = 0; // the one that signs
-let keys = []; // all that are published, each { kid, generation, jwk }
+let newest = 0; // the generation of the newest keys
+let signing = 0; // that of those which sign
+let keys = []; // all that are published, each { generation, jwk }
 let ttl = 300;
 
-async function rotate() {
-  const next = generation + 1;
+async function publish() {
+  const next = newest + 1;
   const made = await Promise.all(Object.entries(families).map(async ([family, make]) => {
     const { privateKey } = await make();
     return { generation: next, jwk: { ...privateKey.export({ format: 'jwk' }), kid: `${family}-${next}`, use: 'sig' } };
   }));
   keys = [...keys, ...made];
-  generation = next;
+  newest = next;
+  install();
+}
+
+function activate() {
+  signing = newest;
   install();
 }
 
 function retire() {
-  keys = keys.filter((key) => key.generation === generation);
+  keys = keys.filter((key) => key.generation === signing);
   install();
 }
 
@@ -75,20 +92,31 @@ function retire() {
 // one assignment: no request sees a token whose key the JWKS does not have yet. A token request that began
 // before the swap ends with the keys that it began with, and those are still published.
 let issuer;
+let provider;
 let answer;
 function install() {
-  answer = new Provider(issuer, configuration(generation)).callback();
+  provider = new Provider(issuer, configuration(signing));
+  provider.on('backchannel.error', (_ctx, err) => console.error(err));
+  answer = provider.callback();
 }
 
-function configuration(signing) {
+function configuration(generation) {
   return {
     jwks: { keys: keys.map((key) => key.jwk) },
     clients,
     extraClientMetadata: { properties: ['access_token_alg'] },
     extraTokenClaims: () => ({ 'https://example.test/tenant': 'acme' }),
     ttl: { ClientCredentials: () => ttl },
+    cookies: { keys: [secret] },
+    // The package rightly sends its logout tokens to no loopback address, but there the test is.
+    fetch: (url, { dispatcher, ...init }) => fetch(url, init),
+    findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+    interactions: { url: (_ctx, interaction) => `${options.path}/interaction/${interaction.uid}` },
     features: {
       clientCredentials: { enabled: true },
+      backchannelLogout: { enabled: true },
+      introspection: { enabled: true },
+      jwtIntrospection: { enabled: true },
       devInteractions: { enabled: false },
       resourceIndicators: {
         enabled: true,
@@ -99,12 +127,22 @@ function configuration(signing) {
             audience: resource,
             scope: scopesOf[resource],
             accessTokenFormat: 'jwt',
-            jwt: { sign: { alg, kid: `${familyOf[alg]}-${signing}` } },
+            jwt: { sign: { alg, kid: `${familyOf[alg]}-${generation}` } },
           };
         },
       },
     },
   };
+}
+
+// A login that asks nothing: whoever comes is the user, and consents to all.
+async function login(req, res) {
+  const { params } = await provider.interactionDetails(req, res);
+  const accountId = 'alice';
+  const grant = new provider.Grant({ accountId, clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  if (params.resource) grant.addResourceScope(params.resource, scopesOf[params.resource]);
+  await provider.interactionFinished(req, res, { login: { accountId }, consent: { grantId: await grant.save() } });
 }
 
 const inserted = `/.well-known/oauth-authorization-server${options.path}`; // RFC 8414 §3.1: before the issuer's path
@@ -130,14 +168,22 @@ const server = createServer((req, res) => {
   }
   req.url = path;
   req.baseUrl = options.path; // how the provider learns what it is mounted under
-  answer(req, res);
+  if (!path.startsWith('/interaction/')) {
+    answer(req, res);
+    return;
+  }
+  login(req, res).catch((err) => {
+    console.error(err);
+    res.writeHead(500).end();
+  });
 });
 
-const orders = { rotate, retire, ttl: (seconds) => { ttl = Number(seconds); } };
+const orders = { publish, activate, retire, ttl: (seconds) => { ttl = Number(seconds); } };
 
 server.listen(0, '127.0.0.1', async () => {
   issuer = `http://127.0.0.1:${server.address().port}${options.path}`;
-  await rotate();
+  await publish();
+  activate();
   console.log(`READY ${issuer}`);
 
   for await (const line of createInterface({ input: process.stdin })) {
