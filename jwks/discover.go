@@ -68,6 +68,8 @@ func readMetadata(text []byte, client *fetch.Client, issuer string) (string, err
 	switch {
 	case err != nil:
 		return "", err
+	case echo != issuer && strings.TrimSuffix(echo, "/") == strings.TrimSuffix(issuer, "/"):
+		return "", errors.New("its issuer is not the one that was asked for: they differ in the last slash only, so write the issuer as the document has it")
 	case echo != issuer:
 		// RFC 8414 §3.3: identical, or the document must not be used.
 		return "", errors.New("its issuer is not the one that was asked for")

@@ -104,6 +104,19 @@ func TestKeysAreTakenOnlyFromTheIssuersOwnMetadata(t *testing.T) {
 	}
 }
 
+func TestAnIssuerThatDiffersInTheLastSlashIsNotTheSameAndTheErrorSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		i.publish(keyA)
+		i.serve(openID, metadata(issuerID+"/", keysURL))
+		cache := i.cache(t, byDiscovery)
+		time.Sleep(time.Second)
+		requireUnavailableKey(t, cache, "a")
+		require.Zero(t, i.fetches())
+		require.Contains(t, cache.Status().LastError, "they differ in the last slash only")
+	})
+}
+
 // What metadata says of algorithms is about ID tokens and client assertions, some
 // servers say nothing, and one is known to list none.
 func TestAlgorithmsThatMetadataNamesAreIgnored(t *testing.T) {
