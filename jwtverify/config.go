@@ -177,7 +177,7 @@ func newVerifier(c Config, shared *tokens) (*Verifier, error) {
 		}
 	}
 	if len(faults) > 0 {
-		return nil, errors.Join(append(faults, v.Close())...)
+		return nil, errors.Join(append(faults, v.end())...)
 	}
 	v.fetched, _ = v.keys.(*jwks.Cache)
 	return v, nil
@@ -247,6 +247,9 @@ func (c *Config) faults() (faults []error) {
 	for _, name := range c.Forbidden {
 		if _, must := c.Values[name]; must || slices.Contains(c.Required, name) || slices.Contains([]string{"iss", "exp", cmp.Or(c.AudienceClaim, "aud")}, name) {
 			fault("Forbidden has %q, which must be there: remove it from one of them", name)
+		}
+		if name == "iat" && c.MaxLifetime > 0 {
+			fault("Forbidden has iat, which MaxLifetime needs: remove one of them")
 		}
 	}
 	for _, path := range slices.Concat(c.Scopes, c.Roles) {

@@ -30,7 +30,7 @@ const (
 	ErrUnknownKey Reason = "unknown_key"
 	// ErrSignature: the signature does not hold.
 	ErrSignature Reason = "signature"
-	// ErrIssuer: iss is not the Config's Issuer.
+	// ErrIssuer: iss is not the Config's Issuer, or none of the Issuers.
 	ErrIssuer Reason = "issuer"
 	// ErrAudience: aud names none of the Config's Audience.
 	ErrAudience Reason = "audience"

@@ -5,15 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
-	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/bearerguard/bearerguard/internal/strictjson"
 	"github.com/bearerguard/bearerguard/jwks"
@@ -30,34 +25,33 @@ type IssuersConfig struct {
 	// nobody has verified, at most 512 bytes of anything: look it up, do not fetch
 	// it, nor make a URL of it. An error that is an [ErrInvalidToken], such as
 	// [ErrIssuer], means that there is no such tenant, which is remembered for 30
-	// seconds; any other is an outage, remembered for one. It is called once at a
-	// time for an issuer, for 16 issuers at once at most, with a context that ends
-	// after 10 seconds or with Close, and callers wait for it 2 seconds at most.
+	// seconds; any other is an outage, remembered for one, and logged.
+	//
+	// It is called once at a time for an issuer and for 16 issuers at a time, while up
+	// to 256 wait for their turn, and must end with its context: after 10 seconds, or
+	// with Close. Callers wait for it 2 seconds at most. While tokens of a tenant come
+	// it is asked again every 10 minutes whether there still is one; a Config that it
+	// brings then is not used, since it cannot be compared with the one at hand. So
+	// when a tenant's Config changes, or when it leaves and 10 minutes are too long,
+	// call [Issuers.Forget], in every replica.
+	//
+	// Leave Config.Keys nil, unless they are a set: what Resolve makes nobody closes.
 	// Nil: there are no others.
 	Resolve func(ctx context.Context, issuer string) (Config, error)
-	// MaxResolved is how many issuers that Resolve brought are kept. Beyond it, the one
-	// whose last good token is the longest ago is closed and forgotten, until it is
-	// resolved again. Zero: 1,000.
+	// MaxResolved is how many issuers that Resolve brought are kept: more than are in
+	// use, or each makes the next one fetch its keys anew. Beyond it one is closed and
+	// forgotten until it is resolved again: the oldest of those that no good token
+	// came from, which is all that junk can bring, else the one whose last good token
+	// is the longest ago. Zero: 1,000.
 	MaxResolved int
 	// CacheBytes is [Config.CacheBytes] for all issuers together. In their Configs it
 	// must be zero, or negative where that issuer's tokens are not to be kept.
 	CacheBytes int
-	// Logger is told of refused tokens at debug level, and of Configs that cannot be
-	// used. Nil: slog.Default().
+	// Logger is told of refused tokens at debug level, where the issuer's Config has
+	// none of its own, and of what is wrong with Resolve, once a second at most. Nil:
+	// slog.Default().
 	Logger *slog.Logger
 }
-
-const (
-	maxIssuer     = 512 // bytes of an iss that is resolved
-	maxResolving  = 16  // issuers at once
-	maxWaiting    = 1024
-	resolveFor    = 10 * time.Second
-	waitResolving = 2 * time.Second
-	maxUnresolved = 1024 // issuers remembered that could not be resolved
-	unknownFor    = 30 * time.Second
-	brokenFor     = time.Second
-	defaultKept   = 1000
-)
 
 // Issuers checks the access tokens of many issuers, each with the Verifier that its
 // iss names, to the letter. It is safe for concurrent use. Close it when it is no
@@ -67,31 +61,10 @@ const (
 // that Verifier takes the token only if its own Config and keys say so.
 type Issuers struct {
 	fixed   map[string]*Verifier
-	resolve func(context.Context, string) (Config, error)
-	most    int
-	tokens  *tokens // of all issuers; nil: off
+	tenants *tenants // that Resolve brings; nil: there are none
+	tokens  *tokens  // of all issuers; nil: off
 	logger  *slog.Logger
-
-	ctx       context.Context // ends with Close
-	cancel    context.CancelFunc
-	flight    singleflight.Group
-	waiting   atomic.Int32 // callers
-	resolving atomic.Int32 // issuers
-	tenants   sync.Map     // issuer → *Verifier, of those that Resolve brought
-	seed      maphash.Seed
-
-	mu         sync.Mutex // guards what follows; never held while Resolve runs or a Verifier is made or closed
-	closed     bool
-	count      int // of tenants
-	evicted    uint64
-	unresolved map[uint64]refusal // by hashed issuer
-	work       sync.WaitGroup     // that Close waits for
-}
-
-// refusal is why an issuer could not be resolved, for a while.
-type refusal struct {
-	until time.Time
-	err   *Error
+	closed  atomic.Bool
 }
 
 // NewIssuers makes Issuers, and starts fetching the keys of those that are known. It
@@ -115,22 +88,20 @@ func NewIssuers(c IssuersConfig) (*Issuers, error) {
 		fault("CacheBytes is %d: write it in bytes, %d or more, or -1 for no cache", c.CacheBytes, minCache)
 	}
 	m := &Issuers{
-		fixed:      make(map[string]*Verifier, len(c.Configs)),
-		resolve:    c.Resolve,
-		most:       cmp.Or(c.MaxResolved, defaultKept),
-		tokens:     newTokens(c.CacheBytes),
-		logger:     cmp.Or(c.Logger, slog.Default()),
-		seed:       maphash.MakeSeed(),
-		unresolved: map[uint64]refusal{},
+		fixed:  make(map[string]*Verifier, len(c.Configs)),
+		tokens: newTokens(c.CacheBytes),
+		logger: cmp.Or(c.Logger, slog.Default()),
 	}
-	m.ctx, m.cancel = context.WithCancel(context.Background())
+	if c.Resolve != nil {
+		m.tenants = newTenants(c.Resolve, m.verifier, cmp.Or(c.MaxResolved, defaultKept), m.logger)
+	}
 	for i, config := range c.Configs {
 		v, err := m.verifier(config)
 		switch {
 		case err != nil:
 			faults = append(faults, fmt.Errorf("jwtverify: IssuersConfig.Configs[%d], issuer %q: %w", i, config.Issuer, err))
 		case m.fixed[config.Issuer] != nil:
-			faults = append(faults, v.Close())
+			faults = append(faults, v.end())
 			fault("Configs has the issuer %q twice: join them, or remove one", config.Issuer)
 		default:
 			m.fixed[config.Issuer] = v
@@ -156,68 +127,103 @@ func (m *Issuers) verifier(c Config) (*Verifier, error) {
 
 // Verify decides about one token as [Verifier.Verify] of its issuer does. A token of
 // an issuer that is not known is [ErrIssuer], or [ErrUnavailable] as long as that
-// cannot be found out.
+// cannot be found out. The claims are read before the header, since iss stands
+// there: where a token is bad in more ways than one the Reason may be another.
 func (m *Issuers) Verify(ctx context.Context, token string) (*Token, error) {
-	if m == nil || m.fixed == nil {
-		return nil, refuse(ErrUnavailable, "the Issuers were not made by NewIssuers")
-	}
-	verified, err := m.verify(ctx, token)
-	if err != nil {
-		if m.logger.Enabled(ctx, slog.LevelDebug) {
-			m.logger.LogAttrs(ctx, slog.LevelDebug, "jwtverify: token refused", slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
-		}
-		if err.verifier == nil {
-			err.issuers = m.known
-		}
-		if err.issuers != nil && err.Reason == ErrMalformed {
-			err.came = mistakeIn(token, err.Detail == noThreeSegments)
-		}
+	if err := m.usable(); err != nil {
 		return nil, err
 	}
-	return verified, nil
+	verified, by, err := m.verify(ctx, token)
+	switch {
+	case err == nil:
+		if by.lease != nil {
+			m.tenants.took(by)
+		}
+		return verified, nil
+	case by != nil:
+		return nil, by.refused(ctx, err, token)
+	}
+	logRefusal(ctx, m.logger, "", err)
+	err.issuers = m.known
+	if err.Reason == ErrMalformed {
+		err.came = mistakeIn(token, err.Detail == noThreeSegments)
+	}
+	return nil, err
+}
+
+func (m *Issuers) usable() *Error {
+	switch {
+	case m == nil || m.fixed == nil:
+		return refuse(ErrUnavailable, "the Issuers were not made by NewIssuers")
+	case m.closed.Load():
+		return refuse(ErrUnavailable, "the Issuers are closed")
+	}
+	return nil
 }
 
 // known names the issuers that there are, for Explain.
 func (m *Issuers) known() []string {
 	issuers := slices.Collect(maps.Keys(m.fixed))
-	m.tenants.Range(func(issuer, _ any) bool {
-		issuers = append(issuers, issuer.(string))
-		return true
-	})
+	if m.tenants != nil {
+		m.tenants.each(func(v *Verifier) { issuers = append(issuers, v.issuer) })
+	}
 	slices.Sort(issuers)
 	return issuers
 }
 
-func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Error) {
+// verify also tells which Verifier decided; nil if none did.
+func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Verifier, *Error) {
 	s := scratches.Get().(*scratch)
 	defer s.release()
 	c, err := s.cut(token)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if e := m.tokens.find(s, c); e != nil {
 		if v := e.Value.by; !v.closed.Load() {
-			if t, err, settled := v.recall(ctx, s, e); settled {
-				return m.settle(v, t, err, token)
+			if t, err, settled := v.recall(ctx, s, e); settled && !v.closed.Load() {
+				return t, v, err
 			}
 		}
 	}
 	issuer, err := s.issuer(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for range 2 { // since a tenant may have to leave between being found and being asked
-		v, err := m.find(ctx, issuer)
+		v, err := m.find(ctx, s, c, issuer)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
+		if v.closed.Load() {
+			continue
+		}
+		s.empty()
 		if t, err := v.read(ctx, s, c); !v.closed.Load() {
-			return m.settle(v, t, err, token)
+			return t, v, err
 		}
-		s.decoded = s.decoded[:0]
 	}
-	return nil, later("the issuer's Verifier is closed")
+	return nil, nil, later("the issuer's Verifier is closed")
 }
+
+// find finds the Verifier of an issuer.
+func (m *Issuers) find(ctx context.Context, s *scratch, c compact, issuer string) (*Verifier, *Error) {
+	if v := m.fixed[issuer]; v != nil {
+		return v, nil
+	}
+	if m.tenants == nil || issuer == "" || len(issuer) > maxIssuer {
+		return nil, refuse(ErrIssuer, unknownIssuer).with(joined(issuer))
+	}
+	if v := m.tenants.get(issuer); v != nil {
+		return v, nil
+	}
+	if err := s.plausible(c); err != nil { // or junk of the cheapest kind would ask for issuers
+		return nil, err
+	}
+	return m.tenants.find(ctx, issuer)
+}
+
+const unknownIssuer = "iss is none of the issuers"
 
 // issuer reads iss, and nothing else, of claims that nobody has verified.
 func (s *scratch) issuer(c compact) (issuer string, err *Error) {
@@ -233,7 +239,6 @@ func (s *scratch) issuer(c compact) (issuer string, err *Error) {
 		}
 		return nil
 	})
-	s.decoded = s.decoded[:0] // for the Verifier, which reads the claims as its own
 	switch {
 	case fault != nil:
 		return "", refuse(ErrMalformed, "the claims: "+fault.Error())
@@ -245,205 +250,57 @@ func (s *scratch) issuer(c compact) (issuer string, err *Error) {
 	return issuer, nil
 }
 
-// settle hands on what a Verifier decided, and notes that a token of its was taken.
-// Refused ones do not count, or whoever sends them would decide which issuers stay.
-func (m *Issuers) settle(v *Verifier, t *Token, err *Error, token string) (*Token, *Error) {
+// plausible refuses what no issuer's Verifier would take.
+func (s *scratch) plausible(c compact) *Error {
+	s.empty()
+	text, err := s.decode(c.header, "the header")
 	if err != nil {
-		return nil, v.explained(err, token)
+		return err
 	}
-	if now := time.Now().Unix(); m.resolve != nil && v.used.Load() != now {
-		v.used.Store(now) // once a second, since writing makes cores wait for each other
+	if _, err := readHeader(text); err != nil {
+		return err
 	}
-	return t, nil
-}
-
-const unknownIssuer = "iss is none of the issuers"
-
-// find finds the Verifier of an issuer.
-func (m *Issuers) find(ctx context.Context, issuer string) (*Verifier, *Error) {
-	if v := m.fixed[issuer]; v != nil {
-		return v, nil
-	}
-	if m.resolve == nil || issuer == "" || len(issuer) > maxIssuer {
-		return nil, refuse(ErrIssuer, unknownIssuer).with(joined(issuer))
-	}
-	if found, ok := m.tenants.Load(issuer); ok {
-		return found.(*Verifier), nil
-	}
-	hash := maphash.String(m.seed, issuer)
-	if err := m.refused(hash); err != nil {
-		return nil, err.with(joined(issuer))
-	}
-	defer m.waiting.Add(-1)
-	if m.waiting.Add(1) > maxWaiting {
-		return nil, later("too many wait for their issuer to be resolved")
-	}
-	brought := m.flight.DoChan(issuer, func() (any, error) { return m.bring(issuer, hash) })
-	timer := time.NewTimer(waitResolving)
-	defer timer.Stop()
-	select {
-	case b := <-brought:
-		var err *Error
-		if errors.As(b.Err, &err) {
-			mine := *err
-			return nil, mine.with(joined(issuer))
-		}
-		return b.Val.(*Verifier), nil
-	case <-ctx.Done():
-		return nil, unavailable("the issuer is not resolved", ctx.Err())
-	case <-timer.C:
-		return nil, later("the issuer is not resolved yet")
-	}
-}
-
-func later(detail string) *Error {
-	err := refuse(ErrUnavailable, detail)
-	err.RetryAfter = time.Second
-	return err
-}
-
-// bring makes the Verifier of an issuer that Resolve knows. It runs once at a time
-// for each issuer.
-func (m *Issuers) bring(issuer string, hash uint64) (*Verifier, error) {
-	if !m.begin() {
-		return nil, refuse(ErrUnavailable, "the Issuers are closed")
-	}
-	defer m.work.Done()
-	if found, ok := m.tenants.Load(issuer); ok { // since the caller looked
-		return found.(*Verifier), nil
-	}
-	defer m.resolving.Add(-1)
-	if m.resolving.Add(1) > maxResolving {
-		return nil, later("too many issuers are being resolved")
-	}
-	config, err := m.ask(issuer)
-	switch {
-	case errors.Is(err, ErrInvalidToken) && !errors.Is(err, ErrUnavailable):
-		return nil, m.refuse(hash, unknownFor, refuse(ErrIssuer, unknownIssuer))
-	case err != nil:
-		fault := unavailable("Resolve", err)
-		fault.RetryAfter = cmp.Or(fault.RetryAfter, brokenFor)
-		return nil, m.refuse(hash, brokenFor, fault)
-	case config.Issuer != issuer:
-		// As with a look-up that folds case: one issuer's Config serves no other.
-		return nil, m.refuse(hash, unknownFor, refuse(ErrIssuer, "Resolve brought another issuer's Config"))
-	}
-	v, err := m.verifier(config)
-	if err != nil {
-		m.logger.Error("jwtverify: the Config that Resolve brought is not used", "issuer", bounded(issuer), "error", bounded(err.Error()))
-		return nil, m.refuse(hash, unknownFor, unavailable("the Config that Resolve brought", err))
-	}
-	if !m.keep(v) {
-		_ = v.Close()
-		return nil, refuse(ErrUnavailable, "the Issuers are closed")
-	}
-	return v, nil
-}
-
-// ask asks Resolve. A panic becomes an error, since it would end the program: it
-// runs where no caller can recover it.
-func (m *Issuers) ask(issuer string) (c Config, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("it panicked: %v", p)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(m.ctx, resolveFor)
-	defer cancel()
-	return m.resolve(ctx, issuer)
-}
-
-// begin announces work that Close has to wait for.
-func (m *Issuers) begin() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return false
-	}
-	m.work.Add(1)
-	return true
-}
-
-// refused says why an issuer could not be resolved a moment ago; nil if it was not
-// tried.
-func (m *Issuers) refused(hash uint64) *Error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if r, ok := m.unresolved[hash]; ok && time.Now().Before(r.until) {
-		err := *r.err
-		return &err
+	if len(c.signature) == 0 {
+		return refuse(ErrMalformed, "an empty signature")
 	}
 	return nil
 }
 
-// refuse remembers why an issuer could not be resolved, among a bounded number of
-// others: any of them makes room.
-func (m *Issuers) refuse(hash uint64, period time.Duration, err *Error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, there := m.unresolved[hash]; !there && len(m.unresolved) >= maxUnresolved {
-		for other := range m.unresolved {
-			delete(m.unresolved, other)
-			break
-		}
-	}
-	m.unresolved[hash] = refusal{time.Now().Add(period), err}
-	return err
-}
-
-// keep lets a tenant in, and the least used one out if they are too many.
-func (m *Issuers) keep(v *Verifier) bool {
-	v.used.Store(time.Now().Unix())
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return false
-	}
-	m.tenants.Store(v.issuer, v)
-	if m.count++; m.count <= m.most {
-		return true
-	}
-	oldest := v
-	m.tenants.Range(func(_, other any) bool {
-		if o := other.(*Verifier); oldest == v || o != v && o.used.Load() < oldest.used.Load() {
-			oldest = o
-		}
-		return true
-	})
-	m.drop(oldest)
-	m.evicted++
-	return true
-}
-
-// drop takes a tenant out. The mutex is held; closing, which waits for a fetch to
-// end, is not worth holding it.
-func (m *Issuers) drop(v *Verifier) {
-	m.tenants.Delete(v.issuer)
-	m.count--
-	v.closed.Store(true) // from now on, whatever closing waits for
-	m.work.Go(func() { _ = v.Close() })
-}
+// empty takes out what was decoded for another reading.
+func (s *scratch) empty() { s.room, s.decoded = tokenRoom{}, s.decoded[:0] }
 
 // Forget closes the Verifier of an issuer that Resolve brought, and forgets that
-// Resolve knew none: the next token of it asks Resolve again. It is for a tenant
-// that leaves, or whose Config changed. Until then a tenant stays as it was.
+// Resolve knew none: the next token of it asks Resolve again, and what Resolve was
+// about to say of it counts no more. It is for a tenant that leaves or whose Config
+// changed.
 func (m *Issuers) Forget(issuer string) {
-	if m == nil || m.fixed == nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.unresolved, maphash.String(m.seed, issuer))
-	if found, ok := m.tenants.Load(issuer); ok && !m.closed {
-		m.drop(found.(*Verifier))
+	if m != nil && m.tenants != nil {
+		m.tenants.forget(issuer)
 	}
 }
 
-// Ready waits until the tokens of every issuer in Configs can be judged. The error
-// joins those of [Verifier.Ready].
+// Refresh fetches the keys of one issuer now, for emergencies, as [Verifier.Refresh]
+// does. An issuer that is not known has none to be fetched: then the error is nil.
+func (m *Issuers) Refresh(ctx context.Context, issuer string) error {
+	if err := m.usable(); err != nil {
+		return err
+	}
+	v := m.fixed[issuer]
+	if v == nil && m.tenants != nil {
+		v = m.tenants.get(issuer)
+	}
+	if v == nil {
+		return nil
+	}
+	return v.Refresh(ctx)
+}
+
+// Ready waits until the tokens of every issuer in Configs can be judged, so that one
+// whose keys are not to be had keeps the others waiting. The error joins those of
+// [Verifier.Ready].
 func (m *Issuers) Ready(ctx context.Context) error {
-	if m == nil || m.fixed == nil {
-		return refuse(ErrUnavailable, "the Issuers were not made by NewIssuers")
+	if err := m.usable(); err != nil {
+		return err
 	}
 	var errs []error
 	for issuer, v := range m.fixed {
@@ -461,7 +318,7 @@ type IssuersStatus struct {
 	Cache   CacheStatus            // of verified tokens; zero where it is off
 }
 
-// Status describes the Issuers at this moment.
+// Status describes the Issuers at this moment. With many issuers it takes a while.
 func (m *Issuers) Status() (status IssuersStatus) {
 	if m == nil || m.fixed == nil {
 		return status
@@ -471,37 +328,34 @@ func (m *Issuers) Status() (status IssuersStatus) {
 	for _, v := range m.fixed {
 		add(v)
 	}
-	m.tenants.Range(func(_, t any) bool {
-		add(t.(*Verifier))
-		return true
-	})
-	m.mu.Lock()
-	status.Evicted = m.evicted
-	m.mu.Unlock()
+	if m.tenants != nil {
+		m.tenants.each(add)
+		status.Evicted = m.tenants.evictions()
+	}
 	if m.tokens != nil {
 		status.Cache = CacheStatus(m.tokens.Status())
 	}
 	return status
 }
 
-// Close ends the background work of every issuer and waits for it. From then on
-// Verify and Ready fail with [ErrUnavailable]. It may be called more than once.
+// Close ends the background work of every issuer and waits for it. From its first
+// moment on Verify, Refresh and Ready fail with [ErrUnavailable]. It may be called
+// more than once.
 func (m *Issuers) Close() error {
 	if m == nil || m.fixed == nil {
 		return nil
 	}
-	m.mu.Lock()
-	m.closed = true
-	m.mu.Unlock()
-	m.cancel()
-	m.work.Wait()
-	var errs []error
-	for _, v := range m.fixed {
-		errs = append(errs, v.Close())
+	m.closed.Store(true)
+	all := slices.Collect(maps.Values(m.fixed))
+	if m.tenants != nil {
+		all = append(all, m.tenants.close()...)
 	}
-	m.tenants.Range(func(_, t any) bool {
-		errs = append(errs, t.(*Verifier).Close())
-		return true
-	})
+	var errs []error
+	for _, v := range all {
+		errs = append(errs, v.end())
+	}
+	if m.tokens != nil {
+		m.tokens.Drop(func(*verified) bool { return true })
+	}
 	return errors.Join(errs...)
 }

@@ -3,19 +3,14 @@ package jwtverify_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bearerguard/bearerguard/jwks"
@@ -151,6 +146,27 @@ func TestAnIssuerIsFoundByItsExactNameOnly(t *testing.T) {
 	}
 }
 
+func TestRefusalsOfIssuersAreLoggedForTheirIssuer(t *testing.T) {
+	var log bytes.Buffer
+	s := newSigner(t)
+	m := newIssuers(t, jwtverify.IssuersConfig{
+		Configs: []jwtverify.Config{{Issuer: signerIssuer, Audience: []string{signerAudience}, Keys: s.set(t), Now: func() time.Time { return signerTime }}},
+		Logger:  slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	for claims, want := range map[string]string{
+		s.claims(t, map[string]any{"aud": "x"}):                       "issuer=" + signerIssuer + " reason=audience",
+		s.claims(t, map[string]any{"iss": strings.Repeat("\n", 400)}): `issuer="" reason=issuer`,
+	} {
+		token := s.sign(t, `{"alg":"ES256"}`, claims)
+		log.Reset()
+		_, err := m.Verify(t.Context(), token)
+		require.Error(t, err)
+		require.Contains(t, log.String(), want)
+		require.Less(t, log.Len(), 300)
+		require.NotContains(t, log.String(), token)
+	}
+}
+
 func TestRefusalsOfIssuersAreExplained(t *testing.T) {
 	a, b, m := startIssuers(t, jwtverify.IssuersConfig{})
 	explain := func(token string) string {
@@ -170,256 +186,6 @@ func TestRefusalsOfIssuersAreExplained(t *testing.T) {
 	require.LessOrEqual(t, len(explain(a.Token(jwttest.Claims{"iss": strings.Repeat("\n", 5000)}))), 2<<10)
 }
 
-// tenants answers for any number of issuers with one signer's key.
-type tenants struct {
-	signer signer
-	set    *jwks.Set
-	asked  atomic.Int64
-	change func(*jwtverify.Config) // of what is brought
-}
-
-func newTenants(t *testing.T) *tenants {
-	s := newSigner(t)
-	return &tenants{signer: s, set: s.set(t), change: func(*jwtverify.Config) {}}
-}
-
-func tenantName(n int) string { return fmt.Sprintf("https://%d.tenants.example.com", n) }
-
-func (w *tenants) resolve(_ context.Context, issuer string) (jwtverify.Config, error) {
-	w.asked.Add(1)
-	if !strings.HasSuffix(issuer, ".tenants.example.com") {
-		return jwtverify.Config{}, fmt.Errorf("not in the table: %w", jwtverify.ErrIssuer)
-	}
-	c := jwtverify.Config{Issuer: issuer, Audience: []string{signerAudience}, Keys: w.set, Now: func() time.Time { return signerTime }}
-	w.change(&c)
-	return c, nil
-}
-
-func (w *tenants) token(t *testing.T, iss string) string {
-	return w.signer.sign(t, `{"alg":"ES256"}`, w.signer.claims(t, map[string]any{"iss": iss}))
-}
-
-func TestATenantIsResolvedOnceForAllWhoAsk(t *testing.T) {
-	w := newTenants(t)
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
-	token := w.token(t, tenantName(1))
-	var work sync.WaitGroup
-	for range 50 {
-		work.Go(func() {
-			_, err := m.Verify(t.Context(), token)
-			assert.NoError(t, err)
-		})
-	}
-	work.Wait()
-	require.EqualValues(t, 1, w.asked.Load())
-	require.Len(t, m.Status().Keys, 1)
-}
-
-func TestAnIssuerThatIsUnknownIsAskedForOnceInAWhile(t *testing.T) {
-	w := newTenants(t)
-	synctest.Test(t, func(t *testing.T) {
-		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
-		token := w.token(t, "https://evil.example.com")
-		for range 3 {
-			requireReason(t, m, token, jwtverify.ErrIssuer)
-		}
-		require.EqualValues(t, 1, w.asked.Load())
-		time.Sleep(31 * time.Second)
-		requireReason(t, m, token, jwtverify.ErrIssuer)
-		require.EqualValues(t, 2, w.asked.Load())
-		m.Forget("https://evil.example.com")
-		requireReason(t, m, token, jwtverify.ErrIssuer)
-		require.EqualValues(t, 3, w.asked.Load())
-	})
-}
-
-func TestAnOutageOfResolveIsNoBadToken(t *testing.T) {
-	w := newTenants(t)
-	token := w.token(t, tenantName(1))
-	synctest.Test(t, func(t *testing.T) {
-		down := errors.New("database: connection refused")
-		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
-			c, err := w.resolve(ctx, issuer)
-			return c, errors.Join(err, down)
-		}})
-		for range 3 {
-			_, err := m.Verify(t.Context(), token)
-			require.ErrorIs(t, err, jwtverify.ErrUnavailable)
-			var e *jwtverify.Error
-			require.ErrorAs(t, err, &e)
-			require.Equal(t, time.Second, e.RetryAfter)
-			e.RetryAfter = 0 // this caller's alone
-		}
-		require.EqualValues(t, 1, w.asked.Load())
-		down = nil
-		time.Sleep(time.Second)
-		requireReason(t, m, token, "")
-	})
-}
-
-func TestAnErrorThatIsBothAnOutageAndARefusalIsAnOutage(t *testing.T) {
-	w := newTenants(t)
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(context.Context, string) (jwtverify.Config, error) {
-		return jwtverify.Config{}, errors.Join(jwtverify.ErrIssuer, jwtverify.ErrUnavailable)
-	}})
-	requireReason(t, m, w.token(t, tenantName(1)), jwtverify.ErrUnavailable)
-}
-
-func TestNobodyWaitsLongForResolve(t *testing.T) {
-	w := newTenants(t)
-	one, other := w.token(t, tenantName(1)), w.token(t, tenantName(2))
-	synctest.Test(t, func(t *testing.T) {
-		ended := make(chan time.Duration, 1)
-		start := time.Now()
-		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
-			if issuer == tenantName(1) {
-				<-ctx.Done()
-				ended <- time.Since(start)
-				return jwtverify.Config{}, ctx.Err()
-			}
-			return w.resolve(ctx, issuer)
-		}})
-		requireReason(t, m, one, jwtverify.ErrUnavailable)
-		require.Equal(t, 2*time.Second, time.Since(start))
-		requireReason(t, m, other, "") // which waits for nothing of the first one's
-		require.Equal(t, 2*time.Second, time.Since(start))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err := m.Verify(ctx, one)
-		require.ErrorIs(t, err, jwtverify.ErrUnavailable)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, 3*time.Second, time.Since(start))
-		require.Equal(t, 10*time.Second, <-ended)
-	})
-}
-
-func TestAFloodOfMadeUpIssuersIsBounded(t *testing.T) {
-	w := newTenants(t)
-	var tokens []string
-	for n := range 40 {
-		tokens = append(tokens, w.token(t, fmt.Sprintf("https://%d.evil.example.com", n)))
-	}
-	synctest.Test(t, func(t *testing.T) {
-		var now, most atomic.Int64
-		m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
-			most.Store(max(most.Load(), now.Add(1)))
-			defer now.Add(-1)
-			time.Sleep(time.Second)
-			return w.resolve(ctx, issuer)
-		}})
-		var unknown, unavailable atomic.Int64
-		var work sync.WaitGroup
-		for _, token := range tokens {
-			work.Go(func() {
-				_, err := m.Verify(t.Context(), token)
-				switch jwtverify.ReasonOf(err) {
-				case jwtverify.ErrIssuer:
-					unknown.Add(1)
-				case jwtverify.ErrUnavailable:
-					unavailable.Add(1)
-				}
-			})
-		}
-		work.Wait()
-		require.EqualValues(t, 16, most.Load())
-		require.EqualValues(t, 16, unknown.Load())
-		require.EqualValues(t, 24, unavailable.Load())
-	})
-}
-
-// What Resolve brings for one name never serves under another, as it would where a
-// table is searched without regard to case.
-func TestAConfigOfAnotherIssuerIsNotUsed(t *testing.T) {
-	w := newTenants(t)
-	w.change = func(c *jwtverify.Config) { c.Issuer = strings.ToLower(c.Issuer) }
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
-	requireReason(t, m, w.token(t, "HTTPS://1.tenants.example.com"), jwtverify.ErrIssuer)
-	requireReason(t, m, w.token(t, tenantName(1)), "")
-	require.Len(t, m.Status().Keys, 1)
-}
-
-func TestAFaultyConfigOfATenantIsAnOutageAndIsLogged(t *testing.T) {
-	w := newTenants(t)
-	w.change = func(c *jwtverify.Config) { c.Audience = nil }
-	var log bytes.Buffer
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	token := w.token(t, "https://\n.tenants.example.com")
-	for range 2 {
-		requireReason(t, m, token, jwtverify.ErrUnavailable)
-	}
-	require.Equal(t, 1, strings.Count(log.String(), "\n"), "once, and the name is escaped")
-	require.Contains(t, log.String(), "Audience is required")
-	w.change = func(c *jwtverify.Config) { c.CacheBytes = 1 << 20 }
-	requireReason(t, m, w.token(t, tenantName(2)), jwtverify.ErrUnavailable)
-	require.Contains(t, log.String(), "set IssuersConfig.CacheBytes")
-}
-
-func TestAPanicOfResolveIsAnOutage(t *testing.T) {
-	w := newTenants(t)
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(context.Context, string) (jwtverify.Config, error) { panic("\n") }})
-	_, err := m.Verify(t.Context(), w.token(t, tenantName(1)))
-	require.ErrorIs(t, err, jwtverify.ErrUnavailable)
-	require.NotContains(t, err.Error(), "\n")
-}
-
-func TestTheTenantWhoseLastGoodTokenIsTheLongestAgoMakesRoom(t *testing.T) {
-	w := newTenants(t)
-	var tokens [5]string
-	for n := range tokens {
-		tokens[n] = w.token(t, tenantName(n))
-	}
-	forged := newSigner(t).sign(t, `{"alg":"ES256"}`, w.signer.claims(t, map[string]any{"iss": tenantName(1)}))
-	for name, cacheBytes := range map[string]int{"kept tokens": 0, "none": -1} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve, MaxResolved: 3, CacheBytes: cacheBytes})
-				visit := func(n int) {
-					time.Sleep(time.Second)
-					requireReason(t, m, tokens[n], "")
-				}
-				kept := func() (all []int) {
-					for n := range tokens {
-						if _, ok := m.Status().Keys[tenantName(n)]; ok {
-							all = append(all, n)
-						}
-					}
-					return all
-				}
-				visit(0)
-				visit(1)
-				visit(2)
-				visit(0)
-				time.Sleep(time.Second)
-				requireReason(t, m, forged, jwtverify.ErrSignature) // keeps nobody in
-				visit(3)
-				require.Equal(t, []int{0, 2, 3}, kept())
-				visit(4)
-				require.Equal(t, []int{0, 3, 4}, kept())
-				require.EqualValues(t, 2, m.Status().Evicted)
-				asked := w.asked.Load()
-				visit(1) // comes back
-				require.Equal(t, []int{1, 3, 4}, kept())
-				require.Equal(t, asked+1, w.asked.Load())
-			})
-		})
-	}
-}
-
-func TestATenantThatIsForgottenIsResolvedAnew(t *testing.T) {
-	w := newTenants(t)
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve})
-	token := w.token(t, tenantName(1))
-	requireReason(t, m, token, "")
-	requireReason(t, m, token, "")
-	require.EqualValues(t, 1, m.Status().Cache.Hits)
-	w.change = func(c *jwtverify.Config) { c.Audience = []string{"https://moved.example.com"} }
-	requireReason(t, m, token, "")
-	m.Forget(tenantName(1))
-	requireReason(t, m, token, jwtverify.ErrAudience) // though it was verified before
-	require.EqualValues(t, 2, w.asked.Load())
-	require.Eventually(t, func() bool { return m.Status().Cache.Entries == 0 }, 5*time.Second, time.Millisecond)
-}
-
 func TestWhatIsClosedStaysClosed(t *testing.T) {
 	a, _, m := startIssuers(t, jwtverify.IssuersConfig{})
 	token := a.Token(nil)
@@ -429,86 +195,6 @@ func TestWhatIsClosedStaysClosed(t *testing.T) {
 	requireReason(t, m, a.Token(nil), jwtverify.ErrUnavailable)
 	require.ErrorIs(t, m.Ready(t.Context()), jwtverify.ErrUnavailable)
 	require.NoError(t, m.Close())
-}
-
-func TestCloseEndsWhatResolveDoes(t *testing.T) {
-	w := newTenants(t)
-	entered := make(chan struct{})
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: func(ctx context.Context, issuer string) (jwtverify.Config, error) {
-		close(entered)
-		<-ctx.Done()
-		return w.resolve(ctx, issuer)
-	}})
-	done := make(chan error, 1)
-	token := w.token(t, tenantName(1))
-	go func() {
-		_, err := m.Verify(context.Background(), token)
-		done <- err
-	}()
-	<-entered
-	require.NoError(t, m.Close())
-	require.ErrorIs(t, <-done, jwtverify.ErrUnavailable)
-	require.Empty(t, m.Status().Keys)
-}
-
-func TestAnEvictedTenantLeavesNothingBehind(t *testing.T) {
-	issuers := map[string]*jwttest.Issuer{}
-	for range 4 {
-		issuer := jwttest.NewIssuer("https://api.example.com")
-		t.Cleanup(issuer.Close)
-		issuers[issuer.URL] = issuer
-	}
-	m := newIssuers(t, jwtverify.IssuersConfig{MaxResolved: 1, Resolve: func(_ context.Context, issuer string) (jwtverify.Config, error) {
-		return issuers[issuer].Config(), nil
-	}})
-	visit := func() {
-		for _, issuer := range issuers {
-			requireReason(t, m, issuer.Token(nil), "")
-		}
-	}
-	visit()
-	before := runtime.NumGoroutine()
-	for range 10 {
-		visit()
-	}
-	require.Len(t, m.Status().Keys, 1)
-	require.LessOrEqual(t, m.Status().Cache.Entries, 1)
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+8 }, 5*time.Second, 10*time.Millisecond)
-}
-
-// Whoever is let in is let in by his own issuer's rules, whatever tenants come and
-// go meanwhile.
-func TestTenantsThatComeAndGoNeverMixUp(t *testing.T) {
-	w := newTenants(t)
-	w.change = func(c *jwtverify.Config) { c.Audience = []string{"for " + c.Issuer} }
-	m := newIssuers(t, jwtverify.IssuersConfig{Resolve: w.resolve, MaxResolved: 3})
-	const names = 8
-	var good, wrong [names]string
-	for n := range names {
-		sign := func(aud string) string {
-			return w.signer.sign(t, `{"alg":"ES256"}`, w.signer.claims(t, map[string]any{"iss": tenantName(n), "aud": aud}))
-		}
-		good[n], wrong[n] = sign("for "+tenantName(n)), sign("for "+tenantName((n+1)%names))
-	}
-	var work sync.WaitGroup
-	for g := range 8 {
-		work.Go(func() {
-			for i := range 500 {
-				n := (g*7 + i*i) % names
-				if token, err := m.Verify(t.Context(), good[n]); err == nil {
-					assert.Equal(t, tenantName(n), token.Issuer)
-				} else {
-					assert.ErrorIs(t, err, jwtverify.ErrUnavailable)
-				}
-				_, err := m.Verify(t.Context(), wrong[n])
-				assert.Error(t, err)
-				if i%50 == 0 {
-					m.Forget(tenantName(n))
-				}
-			}
-		})
-	}
-	work.Wait()
 }
 
 func TestEveryFaultOfIssuersIsReported(t *testing.T) {

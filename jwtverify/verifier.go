@@ -50,6 +50,7 @@ type Verifier struct {
 	closed  atomic.Bool
 	used    atomic.Int64     // when a token of its was last taken, in Unix seconds; for Issuers that hold it
 	itself  func() *Verifier // for Errors
+	lease   *lease           // of one that Issuers resolved
 }
 
 // Verify decides about one token, in compact form and without any scheme before
@@ -62,13 +63,22 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 	}
 	verified, err := v.verify(ctx, token)
 	if err != nil {
-		if v.logger.Enabled(ctx, slog.LevelDebug) {
-			v.logger.LogAttrs(ctx, slog.LevelDebug, "jwtverify: token refused",
-				slog.String("issuer", v.issuer), slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
-		}
-		return nil, v.explained(err, token)
+		return nil, v.refused(ctx, err, token)
 	}
 	return verified, nil
+}
+
+// refused tells the log, and adds to the error what Explain goes by.
+func (v *Verifier) refused(ctx context.Context, err *Error, token string) *Error {
+	logRefusal(ctx, v.logger, v.issuer, err)
+	return v.explained(err, token)
+}
+
+func logRefusal(ctx context.Context, logger *slog.Logger, issuer string, err *Error) {
+	if logger.Enabled(ctx, slog.LevelDebug) {
+		logger.LogAttrs(ctx, slog.LevelDebug, "jwtverify: token refused",
+			slog.String("issuer", issuer), slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
+	}
 }
 
 // verify is the order of doc.go, from top to bottom.
@@ -141,7 +151,7 @@ func (v *Verifier) read(ctx context.Context, s *scratch, c compact) (*Token, *Er
 	f.token.ValidUntil = f.token.Expiry.Add(v.leeway)
 	f.token.claims = f.whole
 	t := f.token.clone()
-	if v.tokens != nil {
+	if v.tokens != nil && !v.closed.Load() {
 		v.tokens.keep(s, c, v.verified(t.clone(), key), f.copied, v.now())
 	}
 	return v.ask(ctx, t)
@@ -152,9 +162,6 @@ func (v *Verifier) read(ctx context.Context, s *scratch, c compact) (*Token, *Er
 // decision to read where the key is no longer the one that verified it.
 func (v *Verifier) recall(ctx context.Context, s *scratch, e *cache.Entry[verified]) (t *Token, err *Error, settled bool) {
 	known := &e.Value
-	if known.by != v {
-		return nil, nil, false
-	}
 	if now := v.now(); now.Before(known.from) || !now.Before(known.token.ValidUntil) {
 		if err := v.allowTime(known.token, now); err != nil {
 			if err.Reason == ErrExpired {
@@ -360,10 +367,16 @@ func (v *Verifier) Close() error {
 	if v == nil {
 		return nil
 	}
-	v.closed.Store(true)
+	err := v.end()
 	if v.tokens != nil {
 		v.tokens.Drop(func(kept *verified) bool { return kept.by == v })
 	}
+	return err
+}
+
+// end is Close, but for the tokens that are kept.
+func (v *Verifier) end() error {
+	v.closed.Store(true)
 	if v.owned == nil {
 		return nil
 	}

@@ -285,3 +285,18 @@ func TestNoEntryKeepsItsPlaceInASetByWhatItOnceWas(t *testing.T) {
 		require.Nil(t, c.Get(tag(n)))
 	}
 }
+
+func TestWhatIsDroppedGivesItsBytesBack(t *testing.T) {
+	c, put := few(t)
+	now := time.Now()
+	put(1, 100, now.Add(time.Hour), now)
+	before := c.Status()
+	put(2, 100, now.Add(time.Hour), now)
+	put(3, 100, now.Add(time.Hour), now)
+	require.Greater(t, c.Status().Bytes, before.Bytes)
+	kept := c.Get(1)
+	c.Drop(func(value *int) bool { return value != &kept.Value })
+	require.Equal(t, before, c.Status())
+	require.Same(t, kept, c.Get(1))
+	New[int](1<<20, 8).Drop(func(*int) bool { panic("there is none") })
+}
