@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bearerguard/bearerguard/internal/discover"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 	"github.com/bearerguard/bearerguard/internal/schedule"
 )
@@ -88,7 +89,7 @@ func (c *Cache) load(ctx context.Context) (fetched, error) {
 		}
 		fault = err
 	}
-	uri, reach, err := discover(ctx, c.client, c.config.Issuer)
+	uri, reach, err := discover.Find(ctx, c.client, c.config.Issuer, "jwks_uri")
 	switch {
 	case err != nil:
 		return fetched{}, errors.Join(fault, err)
