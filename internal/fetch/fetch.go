@@ -164,6 +164,9 @@ type StatusError struct {
 // Error names the status only: what else the server says is not to be trusted.
 func (e *StatusError) Error() string { return fmt.Sprintf("it answered with status %d", e.Status) }
 
+// ErrTooLarge says that a body is larger than MaxBody.
+var ErrTooLarge = fmt.Errorf("its body is larger than %d KiB", MaxBody>>10)
+
 // RetryAfter is the longest time that any answer behind err asked to wait.
 func RetryAfter(err error) (longest time.Duration) {
 	switch e := err.(type) {
@@ -333,7 +336,7 @@ func readBody(res *http.Response) ([]byte, error) {
 		return nil, fmt.Errorf("its body could not be read: %w", err)
 	}
 	if len(body) > MaxBody {
-		return nil, fmt.Errorf("its body is larger than %d KiB", MaxBody>>10)
+		return nil, ErrTooLarge
 	}
 	return body, nil
 }

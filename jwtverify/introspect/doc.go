@@ -1,0 +1,56 @@
+// Package introspect accepts opaque access tokens, of which only their issuer knows
+// what they say: it asks the issuer's introspection endpoint (RFC 7662), and takes
+// the token if the answer says that it is active and the rest of the answer holds.
+//
+//	i, err := introspect.New(introspect.Config{
+//		Issuer:       "https://issuer.example.com/",
+//		Audience:     []string{"https://api.example.com"},
+//		ClientID:     "orders-api",
+//		ClientSecret: secret,
+//	})
+//
+// An [Introspector] has the one method that the adapters below middleware/ ask for.
+// A [Hybrid] joins one with a jwtverify.Verifier where an issuer hands out both
+// kinds, or where a JWT must be dead the moment it is revoked.
+//
+// # What it costs
+//
+// A Verifier judges a JWT by itself: in microseconds, also while its issuer is down,
+// and until exp whatever the issuer has come to think of it. An introspected token is
+// dead soon after it was revoked; for that the issuer stands in the way of requests:
+//
+//   - The first request with a token waits for an exchange with the issuer, and so
+//     does one each time that Config.TTL has passed. In between an answer is kept, and
+//     a revoked token lives on: TTL is the time that a revocation may take, and a TTL
+//     half as long costs the issuer twice as many exchanges.
+//   - While the issuer is down every token is refused as soon as its answer is older
+//     than TTL, with [jwtverify.ErrUnavailable]: a 503 that asks to come back.
+//   - Whoever sends a flood of made-up tokens sends it to the issuer too, as far as it
+//     is let: 64 exchanges at once, and a token of characters that none has, or of
+//     more than 16 KiB, causes none.
+//
+// So prefer JWTs of a short life where the issuer can make them, and introspect where
+// it cannot or where revocation must bite at once.
+//
+// # What is checked
+//
+// active must be the boolean true (RFC 7662 §2.2). The rest of the answer decides as a
+// JWT's claims would (§4): iss, where it is there, is the issuer; aud names this API;
+// exp, nbf and iat hold, with leeway; token_type, where it is there, is Bearer, and
+// nothing shows another kind of token, since an endpoint may know refresh tokens too.
+// With Config.Signed the answer must be a JWT for this very client (RFC 9701). Such a
+// JWT is no access token: neither an Introspector nor a Verifier takes it for one.
+//
+// # What an outage is
+//
+// An endpoint that cannot be reached, answers 5xx or 429, or says what is no answer,
+// has not said that a token is inactive. That is ErrUnavailable, never ErrInactive, and
+// so is an answer of 400, 401 or 403, which means that the Config is wrong: it is
+// logged as an error, once a minute at most.
+//
+// A dead endpoint is not asked again by everyone. After a failed exchange calls fail at
+// once, for a second at first and for 30 at most; then one call tries again, and waits a
+// second at most. Only what cannot be one token's doing counts as such a failure: a
+// stranger who finds a token at which the endpoint, or a firewall before it, answers
+// 400 or 403, or with what is no answer, takes nobody else's along.
+package introspect
