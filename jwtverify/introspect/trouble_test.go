@@ -49,7 +49,7 @@ func TestTroubleWithTheEndpointIsAnOutageAndNotARefusal(t *testing.T) {
 		"500":                       {answer: fails(500)},
 		"502":                       {answer: fails(502)},
 		"503":                       {answer: fails(503)},
-		"a redirect":                {answer: http.RedirectHandler("/elsewhere", 307).ServeHTTP},
+		"a redirect":                {answer: http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP},
 		"a connection that ends":    {answer: drop},
 		"no HTTP":                   {answer: raw("nonsense " + opaque + "\r\n\r\n")},
 		"the token as a status":     {answer: raw("HTTP/1.1 " + opaque + "\r\n\r\n")},
@@ -158,11 +158,11 @@ func activeUntil(exp time.Time) string {
 
 func TestADeadEndpointCostsNobodyFiveSecondsTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked int
-		dead := true
+		var asked atomic.Int32
+		var healed atomic.Bool
 		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
-			asked++
-			if dead {
+			asked.Add(1)
+			if !healed.Load() {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
@@ -177,16 +177,16 @@ func TestADeadEndpointCostsNobodyFiveSecondsTwice(t *testing.T) {
 		for n := range 20 {
 			require.Zero(t, spend(fmt.Sprintf("token-%d", n)))
 		}
-		require.Equal(t, 1, asked)
+		require.EqualValues(t, 1, asked.Load())
 		var pauses []time.Duration
 		for len(pauses) < 9 {
 			pause := time.Until(i.Status().NextTry)
 			pauses = append(pauses, pause)
 			time.Sleep(pause)
-			before := asked
+			before := asked.Load()
 			require.Equal(t, time.Second, spend("probe"), "who tries it out waits a second and no more")
 			require.Zero(t, spend("while-it-is-tried-out"))
-			require.Equal(t, before+1, asked)
+			require.Equal(t, before+1, asked.Load())
 			time.Sleep(4 * time.Second) // the try ends
 			synctest.Wait()
 		}
@@ -196,7 +196,7 @@ func TestADeadEndpointCostsNobodyFiveSecondsTwice(t *testing.T) {
 			require.GreaterOrEqual(t, pause, longest/2)
 		}
 
-		dead = false
+		healed.Store(true)
 		time.Sleep(30 * time.Second)
 		for n := range 3 {
 			_, err := i.Verify(t.Context(), fmt.Sprintf("healed-%d", n))
