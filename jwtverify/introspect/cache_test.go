@@ -172,15 +172,6 @@ func TestAnswersAreBoundInBytes(t *testing.T) {
 	require.LessOrEqual(t, i.Status().Refused.Bytes, int64(1<<20))
 }
 
-// What is kept is found by its hash alone: a token in memory is one that a crash dump
-// gives away.
-func TestNoTokenIsKept(t *testing.T) {
-	_, i := world(t)
-	_, err := i.Verify(t.Context(), opaque)
-	require.NoError(t, err)
-	require.NotContains(t, fmt.Sprintf("%+v %#v", i, i.Status()), opaque)
-}
-
 func TestAllWhoHaveATokenShareOneExchange(t *testing.T) {
 	arrived, answer := make(chan struct{}), make(chan struct{})
 	e, i := world(t)
