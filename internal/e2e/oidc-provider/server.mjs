@@ -1,7 +1,7 @@
 // The authorization server of the end-to-end tests: npm's oidc-provider on loopback, with what a
 // resource server cares about and nothing else. The protocol is the package's; this file configures it.
 //
-//   node server.mjs [--path /tenant/a] [--metadata openid-configuration|oauth-authorization-server]
+//   node server.mjs [--path /tenant/a] [--metadata openid-configuration|oauth-authorization-server] [--rs-key JWK]
 //
 // It listens on a port of the system's choice and prints "READY <issuer>". Then each line on stdin is an
 // order, answered by one line, "OK" or "FAILED <why>":
@@ -21,6 +21,7 @@ const { values: options } = parseArgs({
   options: {
     path: { type: 'string', default: '' }, // the issuer's path
     metadata: { type: 'string', default: '' }, // the only metadata document to serve; both if empty
+    'rs-key': { type: 'string', default: '' }, // public JWK of the client rs-key
   },
 });
 
@@ -40,6 +41,22 @@ const clients = ['RS256', 'PS256', 'ES256', 'EdDSA'].map((alg) => ({
   redirect_uris: [],
   access_token_alg: alg,
 }));
+
+// One whose tokens are opaque, and those of APIs that introspect them, one for each way to authenticate.
+const api = (id, more) => ({
+  client_id: id, client_secret: secret, grant_types: [], response_types: [], redirect_uris: [], ...more,
+});
+clients.push(
+  api('opaque', { grant_types: ['client_credentials'], opaque_access_tokens: true }),
+  api('rs', {}),
+  api('rs-post', { token_endpoint_auth_method: 'client_secret_post' }),
+  api('rs-signed', { introspection_signed_response_alg: 'ES256' }), // RFC 9701
+);
+if (options['rs-key']) {
+  clients.push(api('rs-key', {
+    client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [JSON.parse(options['rs-key'])] },
+  }));
+}
 
 const newPair = promisify(generateKeyPair);
 
@@ -84,12 +101,15 @@ function configuration(signing) {
   return {
     jwks: { keys: keys.map((key) => key.jwk) },
     clients,
-    extraClientMetadata: { properties: ['access_token_alg'] },
+    extraClientMetadata: { properties: ['access_token_alg', 'opaque_access_tokens'] },
     extraTokenClaims: () => ({ 'https://example.test/tenant': 'acme' }),
     ttl: { ClientCredentials: () => ttl },
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
+      introspection: { enabled: true },
+      jwtIntrospection: { enabled: true },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo(_ctx, resource, client) {
@@ -98,7 +118,7 @@ function configuration(signing) {
           return {
             audience: resource,
             scope: scopesOf[resource],
-            accessTokenFormat: 'jwt',
+            accessTokenFormat: client.opaque_access_tokens ? 'opaque' : 'jwt',
             jwt: { sign: { alg, kid: `${familyOf[alg]}-${signing}` } },
           };
         },
