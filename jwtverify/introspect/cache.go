@@ -1,10 +1,12 @@
 package introspect
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/bearerguard/bearerguard/internal/cache"
@@ -50,6 +52,20 @@ func (i *Introspector) keep(sum *cache.Sum, v verdict, now time.Time) {
 		known.Put(tag(sum), sum, v, v.bytes, v.until, now)
 	}
 }
+
+// sumOf is what a token is known by.
+func sumOf(token string) cache.Sum {
+	var short [512]byte // most opaque tokens
+	if len(token) <= len(short) {
+		return sha256.Sum256(append(short[:0], token...))
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	*buffer = append((*buffer)[:0], token...)
+	return sha256.Sum256(*buffer)
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // tag is a part of the sum: who makes up tokens can choose it, and gains nothing but to
 // push his own out of what is kept of refused ones.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -172,6 +173,30 @@ func TestAnswersAreBoundInBytes(t *testing.T) {
 	require.LessOrEqual(t, i.Status().Refused.Bytes, int64(1<<20))
 }
 
+func TestAnswersTakeNoMoreMemoryThanTheyAreCountedFor(t *testing.T) {
+	const limit = 4 << 20
+	answer := `{"active":true,"aud":"` + audience + `","sub":"some-subject","scope":"a b c d e f g h i j \u006b","exp":%d,"client_id":"shop","username":"alice"}`
+	issuer := &issuer{answer: fmt.Sprintf(answer, time.Now().Add(time.Hour).Unix())}
+	i := issuer.start(t, func(c *introspect.Config) { c.CacheBytes = limit })
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	for n := range 10_000 {
+		_, err := i.Verify(t.Context(), fmt.Sprintf("token-%d", n))
+		require.NoError(t, err)
+	}
+	took, status := heap()-before, i.Status().Active
+	require.Greater(t, status.Bytes, int64(limit/2))
+	require.Positive(t, status.Evictions)
+	require.LessOrEqual(t, took, status.Bytes+status.Bytes/10)
+	t.Logf("%d answers, counted as %d bytes, take %d", status.Entries, status.Bytes, took)
+}
+
 func TestAllWhoHaveATokenShareOneExchange(t *testing.T) {
 	arrived, answer := make(chan struct{}), make(chan struct{})
 	e, i := world(t)
@@ -212,6 +237,11 @@ func TestWhoIsGoneAlreadyCausesNoExchange(t *testing.T) {
 	cancel()
 	_, err := i.Verify(ctx, opaque)
 	require.ErrorIs(t, err, jwtverify.ErrUnavailable)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, jwtverify.ErrInvalidToken)
+	require.Equal(t, jwtverify.ErrUnavailable, jwtverify.ReasonOf(err))
+	var own *jwtverify.Error
+	require.ErrorAs(t, err, &own)
 	require.Zero(t, e.asked.Load())
 }
 
@@ -321,6 +351,25 @@ func TestAKeptAnswerCostsOneAllocation(t *testing.T) {
 	_, err := i.Verify(ctx, opaque)
 	require.NoError(t, err)
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = i.Verify(ctx, opaque) }), 1.0)
+}
+
+// What an exchange costs with an issuer on the same machine.
+func BenchmarkExchange(b *testing.B) {
+	s := httptest.NewServer(says(claims{"active": true, "aud": audience}))
+	defer s.Close()
+	i, err := introspect.New(introspect.Config{
+		Issuer: s.URL, Endpoint: s.URL, Audience: []string{audience}, ClientID: clientID, ClientSecret: secret, CacheBytes: -1,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer i.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := i.Verify(context.Background(), opaque); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func BenchmarkKeptAnswer(b *testing.B) {

@@ -43,14 +43,25 @@
 //
 // # What an outage is
 //
-// An endpoint that cannot be reached, answers 5xx or 429, or says what is no answer,
-// has not said that a token is inactive. That is ErrUnavailable, never ErrInactive, and
-// so is an answer of 400, 401 or 403, which means that the Config is wrong: it is
-// logged as an error, once a minute at most.
+// An endpoint that cannot be reached, or says what is no answer, has not said that a
+// token is inactive. That is ErrUnavailable, never ErrInactive.
 //
-// A dead endpoint is not asked again by everyone. After a failed exchange calls fail at
-// once, for a second at first and for 30 at most; then one call tries again, and waits a
-// second at most. Only what cannot be one token's doing counts as such a failure: a
-// stranger who finds a token at which the endpoint, or a firewall before it, answers
-// 400 or 403, or with what is no answer, takes nobody else's along.
+//	what the endpoint does                            what Verify says    about what, how long
+//	active is true, and the rest holds                a Token             the token, TTL and not past exp
+//	active is false                                   ErrInactive         the token, NegativeTTL
+//	active is true, and the rest does not hold        ErrIssuer, …        the token, NegativeTTL
+//	no connection, no answer in 5 s, 5xx, 429         ErrUnavailable      every token, 1 s, doubling to 30 s
+//	401, 404, 405, 410, a redirect, no metadata       ErrUnavailable      every token, likewise
+//	400, 403, 4xx else                                ErrUnavailable      the token, 1 s
+//	no JSON, no boolean, another media type,          ErrUnavailable      the token, 1 s
+//	larger than 256 KiB, a JWT that does not hold
+//
+// 400, 401 and 403 mean that the Config is wrong, and are logged as an error, once a
+// minute at most.
+//
+// A dead endpoint is not asked again by everyone. After an exchange that says so calls
+// fail at once, and when the time is over one call tries again, which waits a second at
+// most. Only what cannot be one token's doing counts: a stranger who finds a token at
+// which the endpoint, or a firewall before it, answers 403 takes nobody else's along.
+// Answers that are kept hold meanwhile, until TTL.
 package introspect

@@ -2,7 +2,6 @@ package introspect
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -85,7 +84,7 @@ type place struct {
 
 // Verify decides about one token, opaque or not, without any scheme before it. It takes
 // the token only if the issuer says, or said no longer than Config.TTL ago, that it is
-// active, and if the answer and the Config's Checks allow it. The error is a
+// active, and if the answer and the Config's Checks allow it. The error is or wraps a
 // [*jwtverify.Error] otherwise, and the Token nil. It waits for at most one exchange,
 // seven seconds at most and not past the context; an exchange goes on for the others who
 // wait, and for the next, when a caller leaves.
@@ -99,22 +98,37 @@ func (i *Introspector) Verify(ctx context.Context, token string) (*jwtverify.Tok
 			i.logger.LogAttrs(ctx, slog.LevelDebug, "introspect: token refused",
 				slog.String("issuer", i.issuer), slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
 		}
+		if ended := ctx.Err(); ended != nil && err.Reason == jwtverify.ErrUnavailable {
+			return nil, &outlived{err, ended}
+		}
 		return nil, err
 	}
 	return verified, nil
 }
 
+// outlived is an Error of a caller whose context has ended, which errors.Is finds too.
+type outlived struct {
+	refusal *jwtverify.Error
+	cause   error
+}
+
+func (o *outlived) Error() string { return o.refusal.Error() }
+
+func (o *outlived) Unwrap() []error { return []error{o.refusal, o.cause} }
+
 func (i *Introspector) verify(ctx context.Context, token string) (*jwtverify.Token, *jwtverify.Error) {
 	if i.ctx.Err() != nil {
 		return nil, unavailable(closed, 0)
 	}
-	if err := malformed(token); err != nil {
-		return nil, err
+	if len(token) > maxToken {
+		return nil, malformed(token)
 	}
-	var buffer [512]byte
-	sum := cache.Sum(sha256.Sum256(append(buffer[:0], token...)))
+	sum := sumOf(token)
 	v, known := i.recall(&sum, time.Now())
 	if !known {
+		if err := malformed(token); err != nil {
+			return nil, err
+		}
 		var err *jwtverify.Error
 		if v, err = i.ask(ctx, sum, token); err != nil {
 			return nil, err

@@ -1,7 +1,6 @@
 package introspect
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
 
@@ -36,7 +34,7 @@ func TestNoTokenIsKept(t *testing.T) {
 		if err != nil {
 			require.NotEqual(t, jwtverify.ErrMalformed, jwtverify.ReasonOf(err))
 		}
-		sum := cache.Sum(sha256.Sum256([]byte(token)))
+		sum := sumOf(token)
 		v, known := i.recall(&sum, time.Now())
 		require.True(t, known)
 		require.NotContains(t, fmt.Sprintf("%+v %+v %+v", v, v.token, v.err), token)
