@@ -134,8 +134,8 @@ func (a *answer) listAt(v strictjson.Value, path []string, spaces bool) (all []s
 	}
 	s, ok := v.Text()
 	switch {
-	case ok && spaces:
-		return strings.Fields(s)
+	case ok && spaces: // and nothing but spaces (RFC 6749 §3.3)
+		return slices.DeleteFunc(strings.Split(s, " "), func(name string) bool { return name == "" })
 	case ok:
 		return []string{s}
 	case v.Kind() != '[':

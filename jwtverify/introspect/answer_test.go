@@ -170,12 +170,12 @@ func TestScopesAndRolesStandWhereTheConfigSays(t *testing.T) {
 		c.Roles = [][]string{{"realm_access", "roles"}, {"role"}}
 	})
 	e.say(says(active(e.URL, claims{
-		"permissions": []string{"a", "b"}, "scope": "c d",
+		"permissions": []string{"a", "b"}, "scope": " c  d\te ",
 		"realm_access": claims{"roles": []string{"admin"}, "other": 1}, "role": "clerk of the court",
 	})))
 	token, err := i.Verify(t.Context(), opaque)
 	require.NoError(t, err)
-	require.ElementsMatch(t, []string{"a", "b", "c", "d"}, token.Scopes)
+	require.ElementsMatch(t, []string{"a", "b", "c", "d\te"}, token.Scopes)
 	require.ElementsMatch(t, []string{"admin", "clerk of the court"}, token.Roles)
 
 	for name, fault := range map[string]claims{

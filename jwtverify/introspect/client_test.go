@@ -12,6 +12,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -147,6 +150,39 @@ func TestTheEndpointIsFoundInTheMetadataOfTheVeryIssuer(t *testing.T) {
 	other := start(t, func() introspect.Config { c := e.config(); c.Endpoint, c.Issuer = "", e.URL+"/"; return c }())
 	failed := requireReason(t, other, opaque, jwtverify.ErrUnavailable)
 	require.Contains(t, failed.Detail, "its issuer is not the one that was asked for")
+}
+
+// The endpoint gets tokens and this client's secret: metadata leads them nowhere that a
+// name may not lead to, and never from https to plain http.
+func TestMetadataLeadsATokenNowhereElse(t *testing.T) {
+	for name, c := range map[string]struct{ document, detail string }{
+		"no endpoint":            {`{"issuer":"ISSUER"}`, "it names no introspection_endpoint"},
+		"another issuer's":       {`{"issuer":"ISSUER/","introspection_endpoint":"ISSUER/introspect"}`, "its issuer is not"},
+		"the issuer twice":       {`{"issuer":"ISSUER","issuer":"ISSUER","introspection_endpoint":"ISSUER/introspect"}`, "duplicate"},
+		"cloud metadata":         {`{"issuer":"ISSUER","introspection_endpoint":"https://169.254.169.254/"}`, "neither names nor documents may lead to"},
+		"plain http":             {`{"issuer":"ISSUER","introspection_endpoint":"http://issuer.example/"}`, "plain http"},
+		"credentials":            {`{"issuer":"ISSUER","introspection_endpoint":"https://a:b@issuer.example/"}`, "it holds credentials"},
+		"a public address":       {`{"issuer":"ISSUER","introspection_endpoint":"https://192.0.2.1/"}`, "it leads from a loopback address to a public one"},
+		"no URL":                 {`{"issuer":"ISSUER","introspection_endpoint":7}`, "it names no introspection_endpoint"},
+		"a page":                 {`<title>Welcome</title>`, "not a JSON object"},
+		"larger than any can be": {strings.Repeat(" ", 300<<10), "larger than 256 KiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s *httptest.Server
+			s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet {
+					t.Error("a token was sent")
+				}
+				_, _ = io.WriteString(w, strings.ReplaceAll(c.document, "ISSUER", s.URL))
+			}))
+			defer s.Close()
+			i := start(t, introspect.Config{
+				Issuer: s.URL, Audience: []string{audience}, ClientID: clientID, ClientSecret: secret, Logger: slog.New(slog.DiscardHandler),
+			})
+			failed := requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Contains(t, failed.Detail, c.detail)
+		})
+	}
 }
 
 func TestFaultsOfAConfigAreNamedAtOnce(t *testing.T) {

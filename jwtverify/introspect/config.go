@@ -165,6 +165,9 @@ func New(c Config) (*Introspector, error) {
 	if c.InsecureHTTP {
 		c.Logger.Warn("introspect: tokens and the client's credentials may be sent over plain http", "issuer", c.Issuer)
 	}
+	if client.Proxied(cmp.Or(c.Endpoint, c.Issuer)) {
+		c.Logger.Info("introspect: the issuer is asked through a proxy, which resolves names: where they lead is not checked", "issuer", c.Issuer)
+	}
 	i := &Introspector{
 		issuer: c.Issuer, clientID: c.ClientID,
 		audience: slices.Clone(c.Audience), audienceOptional: c.AudienceOptional, issuerRequired: c.IssuerRequired,

@@ -23,6 +23,7 @@
 //     does one each time that Config.TTL has passed. In between an answer is kept, and
 //     a revoked token lives on: TTL is the time that a revocation may take, and a TTL
 //     half as long costs the issuer twice as many exchanges.
+//     A stream that was let in goes on until the token's exp, as with a JWT.
 //   - While the issuer is down every token is refused as soon as its answer is older
 //     than TTL, with [jwtverify.ErrUnavailable]: a 503 that asks to come back.
 //   - Whoever sends a flood of made-up tokens sends it to the issuer too, as far as it

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/bearerguard/bearerguard/internal/jose"
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
 
@@ -120,21 +119,13 @@ func (h *Hybrid) Verify(ctx context.Context, token string) (*jwtverify.Token, er
 // would refuse, alg in any case, and any number of segments but one. What is left to be
 // opaque has no such header by any reading.
 func isHeader(segment string) bool {
-	segment = strings.NewReplacer("+", "-", "/", "_", "=", "", "~", "").Replace(segment)
-	if len(segment)%4 == 1 {
-		segment = segment[:len(segment)-1]
-	}
-	text, err := base64.RawURLEncoding.DecodeString(segment)
-	if err != nil {
-		return false
-	}
-	text = bytes.TrimLeft(text, " \t\r\n\ufeff")
+	text := careless(segment)
 	if len(text) == 0 || text[0] != '{' {
 		return false
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(text, &members) != nil {
-		return bytes.Contains(bytes.ToLower(text), []byte(`alg`))
+		return bytes.Contains(bytes.ToLower(text), []byte("alg"))
 	}
 	for name := range members {
 		if strings.EqualFold(name, "alg") {
@@ -144,18 +135,35 @@ func isHeader(segment string) bool {
 	return false
 }
 
-// isSignedAnswer reports whether a token is a JWT with the typ of RFC 9701.
+// isSignedAnswer reports whether a token is a JWT with the typ of RFC 9701, as
+// carelessly.
 func isSignedAnswer(token string) bool {
 	segment, _, dotted := strings.Cut(token, ".")
 	if !dotted {
 		return false
 	}
-	text, err := jose.AppendBase64(nil, []byte(segment))
-	if err != nil {
+	var header struct {
+		Typ any `json:"typ"`
+	}
+	if json.Unmarshal(careless(segment), &header) != nil {
 		return false
 	}
-	var header map[string]json.RawMessage
-	var typ string
-	return json.Unmarshal(text, &header) == nil && json.Unmarshal(header["typ"], &typ) == nil &&
-		(strings.EqualFold(typ, signedType) || strings.EqualFold(typ, signedAnswer))
+	typ, _ := header.Typ.(string)
+	return strings.EqualFold(typ, signedType) || strings.EqualFold(typ, signedAnswer)
 }
+
+// careless decodes a segment in whatever spelling, and takes off what may stand before
+// JSON.
+func careless(segment string) []byte {
+	segment = spellings.Replace(segment)
+	if len(segment)%4 == 1 {
+		segment = segment[:len(segment)-1]
+	}
+	text, err := base64.RawURLEncoding.DecodeString(segment)
+	if err != nil {
+		return nil
+	}
+	return bytes.TrimLeft(text, " \t\r\n\ufeff")
+}
+
+var spellings = strings.NewReplacer("+", "-", "/", "_", "=", "", "~", "")
