@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -226,6 +227,10 @@ func TestFaultsOfAConfigAreNamedAtOnce(t *testing.T) {
 		"CacheBytes is 8":                                func(c *introspect.Config) { c.CacheBytes = 8 },
 		"Scopes is empty but not nil":                    func(c *introspect.Config) { c.Scopes = [][]string{} },
 		"Scopes or Roles has the path [":                 func(c *introspect.Config) { c.Roles = [][]string{{"a", ""}} },
+		"Checks has a nil function at 0":                 func(c *introspect.Config) { c.Checks = []func(context.Context, *jwtverify.Token) error{nil} },
+		"TLS is set beside Config.Client":                func(c *introspect.Config) { c.TLS, c.Client = &tls.Config{}, &http.Client{} },
+		"TLS has InsecureSkipVerify":                     func(c *introspect.Config) { c.TLS = &tls.Config{InsecureSkipVerify: true} },
+		"KeyID is longer":                                func(c *introspect.Config) { c.ClientSecret, c.ClientKey, c.KeyID = "", key, strings.Repeat("k", 513) },
 		"Checks is empty but not nil":                    func(c *introspect.Config) { c.Checks = []func(context.Context, *jwtverify.Token) error{} },
 	} {
 		c := good()

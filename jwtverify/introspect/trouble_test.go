@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -204,6 +205,57 @@ func TestADeadEndpointCostsNobodyFiveSecondsTwice(t *testing.T) {
 		}
 		require.False(t, i.Status().Down)
 		require.Empty(t, i.Status().LastError)
+	})
+}
+
+// Ten calls that fail at the same time are one outage: the pause after it is the first
+// one. And what was asked before it began does not end it.
+func TestAnOutageIsCountedOnceHoweverManyMeetIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "slow") {
+				time.Sleep(3 * time.Second)
+				return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+			}
+			time.Sleep(2900 * time.Millisecond)
+			return responds(500, ""), nil
+		}))
+		var callers sync.WaitGroup
+		for n := range 10 {
+			callers.Go(func() { requireReason(t, i, fmt.Sprintf("failing-%d", n), jwtverify.ErrUnavailable) })
+		}
+		callers.Go(func() {
+			_, err := i.Verify(t.Context(), "slow")
+			require.NoError(t, err)
+		})
+		callers.Wait()
+		require.True(t, i.Status().Down)
+		require.LessOrEqual(t, time.Until(i.Status().NextTry), 900*time.Millisecond)
+		require.EqualValues(t, 10, i.Status().Failures)
+		require.EqualValues(t, 11, i.Status().Exchanges)
+	})
+}
+
+func TestFirstCallersShareOneLookForTheEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looked atomic.Int32
+		c := inMemory(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				looked.Add(1)
+				time.Sleep(time.Second)
+				return responds(200, `{"issuer":"https://issuer.example","introspection_endpoint":"https://issuer.example/introspect"}`), nil
+			}
+			return responds(200, inactive), nil
+		})
+		c.Endpoint = ""
+		i := start(t, c)
+		var callers sync.WaitGroup
+		for n := range 20 {
+			callers.Go(func() { requireReason(t, i, fmt.Sprintf("opaque-%d", n), jwtverify.ErrInactive) })
+		}
+		callers.Wait()
+		require.EqualValues(t, 1, looked.Load())
 	})
 }
 
