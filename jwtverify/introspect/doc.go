@@ -11,7 +11,8 @@
 //
 // An [Introspector] has the one method that the adapters below middleware/ ask for.
 // A [Hybrid] joins one with a jwtverify.Verifier where an issuer hands out both
-// kinds, or where a JWT must be dead the moment it is revoked.
+// kinds, or where a JWT must be dead soon after it was revoked, or at once
+// with Config.CacheBytes: -1.
 //
 // # What it costs
 //
@@ -62,7 +63,7 @@
 //
 // A dead endpoint is not asked again by everyone. After an exchange that says so calls
 // fail at once, and when the time is over one call tries again, which waits a second at
-// most. Only what cannot be one token's doing counts: a stranger who finds a token at
-// which the endpoint, or a firewall before it, answers 403 takes nobody else's along.
-// Answers that are kept hold meanwhile, until TTL.
+// most. What may well be one token's doing does not count: a stranger who finds a token
+// at which the endpoint, or a firewall before it, answers 403 takes nobody else's along.
+// One at which it answers 5xx does. Answers that are kept hold meanwhile, until TTL.
 package introspect
