@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bearerguard/bearerguard/internal/discover"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 	"github.com/bearerguard/bearerguard/internal/schedule"
 )
@@ -94,7 +95,7 @@ func (c *Cache) load(ctx context.Context) (fetched, error) {
 			return got, fault
 		}
 	}
-	uri, reach, err := discover(ctx, c.client, c.config.Issuer)
+	uri, reach, err := discover.Find(ctx, c.client, c.config.Issuer, "jwks_uri")
 	if err == nil && (uri != ask.URL || reach != ask.Within) {
 		var moved fetched
 		if moved, err = c.keys(ctx, fetch.Request{URL: uri, Within: reach}); err == nil {

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/middleware/bearer"
 	"github.com/bearerguard/bearerguard/middleware/chiauth"
 	"github.com/bearerguard/bearerguard/middleware/grpcauth"
 	"github.com/bearerguard/bearerguard/middleware/httpauth"
@@ -59,7 +60,7 @@ func (a api) must(t *testing.T, method, token string) response {
 }
 
 // startAPI serves orders on loopback.
-func startAPI(t *testing.T, v *jwtverify.Verifier, kind string) api {
+func startAPI(t *testing.T, v bearer.Verifier, kind string) api {
 	t.Helper()
 	if kind == "gRPC" {
 		return startGRPC(t, v)
@@ -99,7 +100,7 @@ func startAPI(t *testing.T, v *jwtverify.Verifier, kind string) api {
 }
 
 // startGRPC serves the same over gRPC. Its answers are told in HTTP's terms.
-func startGRPC(t *testing.T, v *jwtverify.Verifier) api {
+func startGRPC(t *testing.T, v bearer.Verifier) api {
 	t.Helper()
 	methods := map[string]string{http.MethodGet: "/shop.Orders/List", http.MethodPost: "/shop.Orders/Place"}
 	auth, err := grpcauth.New(grpcauth.Config{Verifier: v, Rules: map[string]jwtverify.Rule{

@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/bearerguard/bearerguard/internal/schedule"
@@ -25,6 +26,7 @@ const (
 
 	maxRedirects   = 3
 	maxHeaderBytes = 64 << 10
+	maxIdle        = 64
 )
 
 // Options say how to reach the issuer.
@@ -32,6 +34,7 @@ type Options struct {
 	HTTP         *http.Client // nil: a client of our own; else its Transport is used and nothing else of it
 	TLS          *tls.Config  // for our own client
 	InsecureHTTP bool         // plain http to any host, not only loopback
+	KeepAlive    bool         // our own client keeps connections for the next exchange
 }
 
 // Client is safe for concurrent use.
@@ -62,9 +65,12 @@ func New(o Options) *Client {
 		TLSHandshakeTimeout:    Timeout,
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		// Minutes lie between fetches: an idle connection would only cost memory,
-		// and hide where a name leads by now.
-		DisableKeepAlives: true,
+		// Where minutes lie between exchanges an idle connection would only cost
+		// memory, and hide where a name leads by now.
+		DisableKeepAlives: !o.KeepAlive,
+		// Used where connections are kept: no more than there are exchanges at once.
+		MaxIdleConnsPerHost: maxIdle,
+		IdleConnTimeout:     30 * time.Second,
 	}
 	c.http.Transport = c.own
 	return c
@@ -158,6 +164,9 @@ type StatusError struct {
 // Error names the status only: what else the server says is not to be trusted.
 func (e *StatusError) Error() string { return fmt.Sprintf("it answered with status %d", e.Status) }
 
+// ErrTooLarge says that a body is larger than MaxBody.
+var ErrTooLarge = fmt.Errorf("its body is larger than %d KiB", MaxBody>>10)
+
 // RetryAfter is the longest time that any answer behind err asked to wait.
 func RetryAfter(err error) (longest time.Duration) {
 	switch e := err.(type) {
@@ -196,27 +205,10 @@ type Response struct {
 func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	if err := c.CheckURL(r.URL); err != nil {
+	req, err := c.request(http.MethodGet, r.URL, nil)
+	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequest(http.MethodGet, r.URL, nil)
-	if err != nil {
-		return nil, errors.New("it is not a URL")
-	}
-	response := new(Response)
-	switch {
-	case c.own == nil: // nor is it known in what goroutine a caller's transport would report a connection
-	case c.proxied(req):
-		// The proxy may be anywhere. What the document names must not lead from
-		// it to the inside, should no proxy make that connection.
-		response.Reach = Public
-	default:
-		ctx = context.WithValue(ctx, withinKey{}, r.Within)
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GotConn: func(info httptrace.GotConnInfo) { response.Reach = reachOf(info.Conn.RemoteAddr()) },
-		})
-	}
-	req = req.WithContext(ctx)
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	conditional := r.Known != Validators{}
 	if r.Known.ETag != "" {
@@ -233,16 +225,12 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 		next.Header.Del("If-Modified-Since")
 		return c.checkRedirect(next, via)
 	}
-	res, err := client.Do(req)
+	res, reach, err := c.send(ctx, &client, req, r.Within)
 	if err != nil {
-		// A url.Error quotes where the server redirects to, credentials and all.
-		if outer, ok := errors.AsType[*url.Error](err); ok {
-			err = outer.Err
-		}
 		return nil, err
 	}
 	defer res.Body.Close()
-	response.Header = res.Header
+	response := &Response{Header: res.Header, Reach: reach}
 	if !redirected {
 		response.Validators = validators(res.Header)
 	}
@@ -250,6 +238,92 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 		response.NotModified = true
 		return response, nil
 	}
+	response.Body, err = readBody(res)
+	if err != nil {
+		return nil, err
+	}
+	return response, nil
+}
+
+// Form says what to post. It carries credentials.
+type Form struct {
+	URL            string
+	Values         url.Values // the body, form-encoded
+	User, Password string     // for HTTP's Basic scheme, as they are to be sent; "": none
+	Accept         string     // the media types to ask for
+	Within         Reach      // where the connection may lead; zero: see New
+}
+
+// Post sends a form and reads the answer, within the bounds of [Client.Get]. It
+// follows no redirect, which would take credentials to where nobody sent them: one
+// is a [StatusError]. The exchange may be repeated where a kept connection turns out
+// to be closed, so it must be one that changes nothing.
+func (c *Client) Post(ctx context.Context, f Form) (*Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	req, err := c.request(http.MethodPost, f.URL, strings.NewReader(f.Values.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", f.Accept)
+	req.Header["Idempotency-Key"] = []string{} // tells net/http so, and is not sent
+	if f.User != "" {
+		req.SetBasicAuth(f.User, f.Password)
+	}
+	client := c.http
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, reach, err := c.send(ctx, &client, req, f.Within)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	body, err := readBody(res)
+	if err != nil {
+		return nil, err
+	}
+	return &Response{Body: body, Header: res.Header, Reach: reach}, nil
+}
+
+func (c *Client) request(method, rawURL string, body io.Reader) (*http.Request, error) {
+	if err := c.CheckURL(rawURL); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequest(method, rawURL, body)
+	if err != nil {
+		return nil, errors.New("it is not a URL")
+	}
+	return req, nil
+}
+
+// send makes the exchange as far as the header of the answer, and notes the reach of
+// the connection.
+func (c *Client) send(ctx context.Context, client *http.Client, req *http.Request, within Reach) (_ *http.Response, reach Reach, _ error) {
+	switch {
+	case c.own == nil: // nor is it known in what goroutine a caller's transport would report a connection
+	case c.proxied(req):
+		// The proxy may be anywhere. What the document names must not lead from
+		// it to the inside, should no proxy make that connection.
+		reach = Public
+	default:
+		ctx = context.WithValue(ctx, withinKey{}, within)
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) { reach = reachOf(info.Conn.RemoteAddr()) },
+		})
+	}
+	res, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		// A url.Error quotes where the server redirects to, credentials and all.
+		if outer, ok := errors.AsType[*url.Error](err); ok {
+			err = outer.Err
+		}
+		return nil, 0, err
+	}
+	return res, reach, nil
+}
+
+// readBody reads the body of an answer with status 200.
+func readBody(res *http.Response) ([]byte, error) {
 	if res.StatusCode != http.StatusOK {
 		status := &StatusError{Status: res.StatusCode}
 		if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable {
@@ -262,10 +336,9 @@ func (c *Client) Get(ctx context.Context, r Request) (*Response, error) {
 		return nil, fmt.Errorf("its body could not be read: %w", err)
 	}
 	if len(body) > MaxBody {
-		return nil, fmt.Errorf("its body is larger than %d KiB", MaxBody>>10)
+		return nil, ErrTooLarge
 	}
-	response.Body = body
-	return response, nil
+	return body, nil
 }
 
 // validators reads the fields that are to be sent back as they came; one too

@@ -2,6 +2,7 @@
 // resource server cares about and nothing else. The protocol is the package's; this file configures it.
 //
 //   node server.mjs [--path /tenant/a] [--metadata openid-configuration|oauth-authorization-server] [--rp http://127.0.0.1:4000]
+//       [--rs-key JWK]
 //
 // It listens on a port of the system's choice and prints "READY <issuer>". Then each line on stdin is an
 // order, answered by one line, "OK" or "FAILED <why>":
@@ -23,6 +24,7 @@ const { values: options } = parseArgs({
     path: { type: 'string', default: '' }, // the issuer's path
     metadata: { type: 'string', default: '' }, // the only metadata document to serve; both if empty
     rp: { type: 'string', default: 'http://127.0.0.1:9' }, // where the user's client is: its redirect URI is this and /cb
+    'rs-key': { type: 'string', default: '' }, // public JWK of the client rs-key
   },
 });
 
@@ -51,6 +53,22 @@ clients.push({ // the client of users
   backchannel_logout_uri: `${options.rp}/logout`,
   access_token_alg: 'RS256',
 });
+
+// One whose tokens are opaque, and those of APIs that introspect them, one for each way to authenticate.
+const api = (id, more) => ({
+  client_id: id, client_secret: secret, grant_types: [], response_types: [], redirect_uris: [], ...more,
+});
+clients.push(
+  api('opaque', { grant_types: ['client_credentials'], opaque_access_tokens: true }),
+  api('rs', {}),
+  api('rs-post', { token_endpoint_auth_method: 'client_secret_post' }),
+  api('rs-signed', { introspection_signed_response_alg: 'ES256' }), // RFC 9701
+);
+if (options['rs-key']) {
+  clients.push(api('rs-key', {
+    client_secret: undefined, token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [JSON.parse(options['rs-key'])] },
+  }));
+}
 
 const newPair = promisify(generateKeyPair);
 
@@ -104,7 +122,7 @@ function configuration(generation) {
   return {
     jwks: { keys: keys.map((key) => key.jwk) },
     clients,
-    extraClientMetadata: { properties: ['access_token_alg'] },
+    extraClientMetadata: { properties: ['access_token_alg', 'opaque_access_tokens'] },
     extraTokenClaims: () => ({ 'https://example.test/tenant': 'acme' }),
     ttl: { ClientCredentials: () => ttl },
     cookies: { keys: [secret] },
@@ -115,9 +133,10 @@ function configuration(generation) {
     features: {
       clientCredentials: { enabled: true },
       backchannelLogout: { enabled: true },
+      devInteractions: { enabled: false },
       introspection: { enabled: true },
       jwtIntrospection: { enabled: true },
-      devInteractions: { enabled: false },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo(_ctx, resource, client) {
@@ -126,7 +145,7 @@ function configuration(generation) {
           return {
             audience: resource,
             scope: scopesOf[resource],
-            accessTokenFormat: 'jwt',
+            accessTokenFormat: client.opaque_access_tokens ? 'opaque' : 'jwt',
             jwt: { sign: { alg, kid: `${familyOf[alg]}-${generation}` } },
           };
         },

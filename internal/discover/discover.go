@@ -1,4 +1,6 @@
-package jwks
+// Package discover finds an issuer's endpoints in its metadata (OpenID Connect
+// Discovery §4, RFC 8414).
+package discover
 
 import (
 	"context"
@@ -11,14 +13,15 @@ import (
 	"github.com/bearerguard/bearerguard/internal/strictjson"
 )
 
-// discover asks an issuer's metadata for its jwks_uri. Both places where the
-// standards put the document are tried, and the first that holds one of this
-// very issuer counts. The reach is that of the connection it came by, which the
-// jwks_uri must not leave.
-func discover(ctx context.Context, client *fetch.Client, issuer string) (uri string, reach fetch.Reach, err error) {
+// Find asks an issuer's metadata for one of its endpoints, by the name of the
+// member, such as jwks_uri. Both places where the standards put the document are
+// tried, and the first that holds one of this very issuer with that member counts.
+// The reach is that of the connection it came by, which the endpoint must not
+// leave.
+func Find(ctx context.Context, client *fetch.Client, issuer, member string) (uri string, reach fetch.Reach, err error) {
 	var faults []error
 	for _, place := range wellKnown(issuer) {
-		uri, reach, err := metadata(ctx, client, issuer, place)
+		uri, reach, err := metadata(ctx, client, issuer, member, place)
 		if err == nil {
 			return uri, reach, nil
 		}
@@ -41,26 +44,26 @@ func wellKnown(issuer string) []string {
 	return places
 }
 
-func metadata(ctx context.Context, client *fetch.Client, issuer, place string) (string, fetch.Reach, error) {
+func metadata(ctx context.Context, client *fetch.Client, issuer, member, place string) (string, fetch.Reach, error) {
 	res, err := client.Get(ctx, fetch.Request{URL: place})
 	if err != nil {
 		return "", 0, err
 	}
-	uri, err := readMetadata(res.Body, client, issuer)
+	uri, err := read(res.Body, client, issuer, member)
 	return uri, res.Reach, err
 }
 
 // maxURI bounds what an issuer's document puts into Status and the log, in bytes.
 const maxURI = 2048
 
-// readMetadata takes the jwks_uri out of a document that is the issuer's own.
-func readMetadata(text []byte, client *fetch.Client, issuer string) (string, error) {
+// read takes an endpoint out of a document that is the issuer's own.
+func read(text []byte, client *fetch.Client, issuer, member string) (string, error) {
 	var echo, uri string
-	err := strictjson.Object(text, func(member []byte, v strictjson.Value) error {
-		switch string(member) {
+	err := strictjson.Object(text, func(name []byte, v strictjson.Value) error {
+		switch string(name) {
 		case "issuer":
 			echo, _ = v.Text()
-		case "jwks_uri":
+		case member:
 			uri, _ = v.Text()
 		}
 		return nil
@@ -74,12 +77,12 @@ func readMetadata(text []byte, client *fetch.Client, issuer string) (string, err
 		// RFC 8414 §3.3: identical, or the document must not be used.
 		return "", errors.New("its issuer is not the one that was asked for")
 	case uri == "":
-		return "", errors.New("it names no jwks_uri")
+		return "", errors.New("it names no " + member)
 	case len(uri) > maxURI:
-		return "", fmt.Errorf("its jwks_uri is longer than %d bytes", maxURI)
+		return "", fmt.Errorf("its %s is longer than %d bytes", member, maxURI)
 	}
 	if err := client.CheckLink(issuer, uri); err != nil {
-		return "", fmt.Errorf("its jwks_uri: %w", err)
+		return "", fmt.Errorf("its %s: %w", member, err)
 	}
 	return uri, nil
 }

@@ -1,4 +1,4 @@
-package jwks
+package discover
 
 import (
 	"encoding/json"
@@ -25,7 +25,7 @@ func FuzzMetadata(f *testing.F) {
 	} {
 		f.Add([]byte(document))
 	}
-	corpus, err := os.ReadFile("../jwtverify/testdata/corpus/siblings/scenario.json")
+	corpus, err := os.ReadFile("../../jwtverify/testdata/corpus/siblings/scenario.json")
 	require.NoError(f, err)
 	var file struct {
 		Cases []struct {
@@ -44,7 +44,7 @@ func FuzzMetadata(f *testing.F) {
 
 	client := fetch.New(fetch.Options{InsecureHTTP: true})
 	f.Fuzz(func(t *testing.T, document []byte) {
-		uri, err := readMetadata(document, client, issuer)
+		uri, err := read(document, client, issuer, "jwks_uri")
 		if err != nil {
 			require.Empty(t, uri)
 			return

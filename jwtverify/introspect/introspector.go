@@ -1,0 +1,562 @@
+package introspect
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/bearerguard/bearerguard/internal/cache"
+	"github.com/bearerguard/bearerguard/internal/discover"
+	"github.com/bearerguard/bearerguard/internal/fetch"
+	"github.com/bearerguard/bearerguard/jwks"
+	"github.com/bearerguard/bearerguard/jwtverify"
+)
+
+const (
+	maxToken     = 16 << 10        // bytes of a token
+	maxExchanges = 64              // at once
+	maxWaiting   = 1024            // callers, and exchanges that have to wait for those
+	maxTurn      = 2 * time.Second // how long an exchange waits for others to end
+	maxProbe     = time.Second     // how long the caller waits by whose token the endpoint is tried out
+	again        = time.Second     // when a token may be asked about again that alone had trouble
+	quiet        = time.Minute     // between complaints of one kind
+)
+
+// Introspector asks one issuer about access tokens. It is safe for concurrent use. Close
+// it when it is no longer needed.
+type Introspector struct {
+	issuer, clientID                 string
+	audience                         []string
+	audienceOptional, issuerRequired bool
+	refuseConstrained                bool
+	scopes, roles                    [][]string
+	leeway, ttl, negative            time.Duration
+	checks                           []func(context.Context, *jwtverify.Token) error
+	accept                           string // the media type of answers
+	logger                           *slog.Logger
+
+	client, finder *fetch.Client
+	authenticate   authenticator
+	keys           jwtverify.KeySource // of signed answers
+	owned          *jwks.Cache         // keys, if Close closes them
+
+	active  *verdicts // nil: none are kept
+	refused *verdicts
+
+	ctx     context.Context // ends with Close; every exchange runs under it
+	cancel  context.CancelFunc
+	flight  singleflight.Group // by the sum of a token
+	breaker breaker
+	turns   chan struct{} // one for each exchange under way
+	finding chan struct{} // held while the endpoint is looked for
+	waiting atomic.Int32  // callers
+	flying  atomic.Int32  // exchanges, those included that wait for their turn
+
+	mu         sync.Mutex // guards what follows; never held during an exchange
+	closed     bool
+	work       sync.WaitGroup
+	place      place
+	fixed      bool // by the Config
+	lost       bool // the endpoint may have moved
+	status     Status
+	complained [2]time.Time // about the Config, and about answers that are none
+}
+
+// place is where the endpoint is.
+type place struct {
+	url    string
+	within fetch.Reach
+}
+
+// Verify decides about one token, opaque or not, without any scheme before it. It takes
+// the token only if the issuer says, or said no longer than Config.TTL ago, that it is
+// active, and if the answer and the Config's Checks allow it. The error is or wraps a
+// [*jwtverify.Error] otherwise, and the Token nil. It waits for at most one exchange,
+// seven seconds at most and not past the context; an exchange goes on for the others who
+// wait, and for the next, when a caller leaves.
+func (i *Introspector) Verify(ctx context.Context, token string) (*jwtverify.Token, error) {
+	if i == nil || i.ctx == nil {
+		return nil, unavailable("the Introspector was not made by New", 0)
+	}
+	verified, err := i.verify(ctx, token)
+	if err != nil {
+		if i.logger.Enabled(ctx, slog.LevelDebug) {
+			i.logger.LogAttrs(ctx, slog.LevelDebug, "introspect: token refused",
+				slog.String("issuer", i.issuer), slog.String("reason", string(err.Reason)), slog.String("detail", err.Detail))
+		}
+		if ended := ctx.Err(); ended != nil && err.Reason == jwtverify.ErrUnavailable {
+			return nil, &outlived{err, ended}
+		}
+		return nil, err
+	}
+	return verified, nil
+}
+
+// outlived is an Error of a caller whose context has ended, which errors.Is finds too.
+type outlived struct {
+	refusal *jwtverify.Error
+	cause   error
+}
+
+func (o *outlived) Error() string { return o.refusal.Error() }
+
+func (o *outlived) Unwrap() []error { return []error{o.refusal, o.cause} }
+
+func (i *Introspector) verify(ctx context.Context, token string) (*jwtverify.Token, *jwtverify.Error) {
+	if i.ctx.Err() != nil {
+		return nil, unavailable(closed, 0)
+	}
+	if len(token) > maxToken {
+		return nil, malformed(token)
+	}
+	sum := sumOf(token)
+	v, known := i.recall(&sum, time.Now())
+	if !known {
+		if err := malformed(token); err != nil {
+			return nil, err
+		}
+		var err *jwtverify.Error
+		if v, err = i.ask(ctx, sum, token); err != nil {
+			return nil, err
+		}
+	}
+	if v.err != nil {
+		err := *v.err
+		return nil, &err
+	}
+	t := copied(v.token)
+	for _, check := range i.checks {
+		if err := check(ctx, t); err != nil {
+			return nil, checkError(err)
+		}
+	}
+	return t, nil
+}
+
+const closed = "the Introspector is closed"
+
+// ask asks the issuer, together with all others who have the same token.
+func (i *Introspector) ask(ctx context.Context, sum cache.Sum, token string) (verdict, *jwtverify.Error) {
+	if err := ctx.Err(); err != nil {
+		return verdict{}, unavailable("the caller's context has ended", 0)
+	}
+	// A signed answer is no access token (RFC 9701 §8.1), whatever the issuer says to
+	// one that comes as such.
+	if isSignedAnswer(token) {
+		return verdict{}, &jwtverify.Error{Reason: jwtverify.ErrType, Detail: "it is an introspection response"}
+	}
+	wait, probe := i.breaker.look(time.Now())
+	if wait > 0 {
+		return verdict{}, unavailable(down, wait)
+	}
+	defer i.waiting.Add(-1)
+	if i.waiting.Add(1) > maxWaiting {
+		return verdict{}, unavailable("too many wait for the introspection endpoint", again)
+	}
+	landed := i.flight.DoChan(string(sum[:]), func() (any, error) { return i.fly(sum, token), nil })
+	var patience <-chan time.Time
+	if probe {
+		timer := time.NewTimer(maxProbe)
+		defer timer.Stop()
+		patience = timer.C
+	}
+	select {
+	case result := <-landed:
+		return result.Val.(verdict), nil
+	case <-patience:
+		return verdict{}, unavailable(down, again)
+	case <-ctx.Done():
+		return verdict{}, unavailable("the caller stopped waiting for the introspection endpoint", 0)
+	case <-i.ctx.Done():
+		return verdict{}, unavailable(closed, 0)
+	}
+}
+
+const down = "the introspection endpoint cannot be asked at the moment"
+
+// fly runs once at a time for each token, in a goroutine of its own and one more: what
+// is called there may panic, or end its goroutine, where nobody could recover.
+func (i *Introspector) fly(sum cache.Sum, token string) verdict {
+	i.mu.Lock()
+	if i.closed {
+		i.mu.Unlock()
+		return later(closed, 0)
+	}
+	i.work.Add(1)
+	i.mu.Unlock()
+	defer i.work.Done()
+	defer i.flying.Add(-1)
+	if i.flying.Add(1) > maxWaiting {
+		return later("too many wait for the introspection endpoint", again)
+	}
+	landed := make(chan verdict, 1)
+	go func() {
+		v := later("the exchange with the introspection endpoint ended its goroutine", again)
+		defer func() {
+			if recover() != nil {
+				v.err.Detail = "the exchange with the introspection endpoint panicked"
+			}
+			landed <- v
+		}()
+		v = i.exchange(&sum, token)
+	}()
+	return <-landed
+}
+
+// exchange waits for its turn, asks the endpoint, and keeps what it says.
+func (i *Introspector) exchange(sum *cache.Sum, token string) verdict {
+	timer := time.NewTimer(maxTurn)
+	defer timer.Stop()
+	select {
+	case i.turns <- struct{}{}:
+	case <-timer.C:
+		return later("too many exchanges with the introspection endpoint are under way", again)
+	case <-i.ctx.Done():
+		return later(closed, 0)
+	}
+	defer func() { <-i.turns }()
+	if v, known := i.recall(sum, time.Now()); known { // since the caller looked
+		return v
+	}
+	pass, wait := i.breaker.enter(time.Now())
+	if wait > 0 {
+		return later(down, wait)
+	}
+	defer i.breaker.release(pass) // for a panic too
+	v, fault := i.introspect(token)
+	now := time.Now()
+	if i.ctx.Err() != nil {
+		return later(closed, 0)
+	}
+	if fault != nil {
+		return i.troubled(sum, pass, fault, now)
+	}
+	if i.settle(pass, nil) {
+		i.log(slog.LevelInfo, "introspect: the introspection endpoint answers again")
+	}
+	i.keep(sum, v, now)
+	return v
+}
+
+// settle counts an exchange, and reports whether it ended an outage.
+func (i *Introspector) settle(pass ticket, fault *trouble) (ended bool) {
+	if fault == nil || fault.alone {
+		ended = i.breaker.succeed(pass)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.status.Exchanges++
+	if fault == nil {
+		i.status.LastError = ""
+		return ended
+	}
+	i.status.Failures++
+	i.status.LastError, i.status.LastErrorAt = fault.detail, time.Now()
+	if !fault.alone {
+		i.lost = !i.fixed
+	}
+	return ended
+}
+
+// troubled makes a verdict of trouble. What may be one token's doing is remembered for
+// that token, for a second; all else is everybody's.
+func (i *Introspector) troubled(sum *cache.Sum, pass ticket, fault *trouble, now time.Time) verdict {
+	i.settle(pass, fault)
+	if fault.config {
+		i.complain(0, now, "introspect: the introspection endpoint refuses to be asked; look at Config.ClientID, what authenticates it, and Endpoint", fault)
+	}
+	if fault.alone {
+		if !fault.config {
+			i.complain(1, now, "introspect: the introspection endpoint says what is no answer", fault)
+		}
+		v := later(fault.detail, again)
+		v.until, v.bytes = now.Add(again), refusalSize+int64(len(fault.detail))
+		i.keep(sum, v, now)
+		return v
+	}
+	// A kept connection may lead to where nobody answers any more.
+	i.client.Close()
+	first, wait := i.breaker.fail(pass, now, fault.retryAfter)
+	if first {
+		i.log(slog.LevelWarn, "introspect: the introspection endpoint cannot be asked", "error", fault.detail)
+	}
+	return later(fault.detail, wait)
+}
+
+// introspect makes one exchange, five seconds long at most.
+func (i *Introspector) introspect(token string) (verdict, *trouble) {
+	ctx, cancel := context.WithTimeout(i.ctx, fetch.Timeout)
+	defer cancel()
+	at, err := i.find(ctx)
+	if err != nil {
+		return verdict{}, &trouble{detail: "no endpoint: " + printable(err.Error()), retryAfter: fetch.RetryAfter(err)}
+	}
+	form := fetch.Form{
+		URL: at.url, Within: at.within, Accept: i.accept,
+		Values: url.Values{"token": {token}, "token_type_hint": {"access_token"}},
+	}
+	if err := i.authenticate(&form); err != nil {
+		return verdict{}, &trouble{detail: err.Error(), config: true}
+	}
+	res, err := i.client.Post(ctx, form)
+	if err != nil {
+		return verdict{}, exchangeFault(err)
+	}
+	now := time.Now()
+	text := res.Body
+	// The media type decides what the body is (RFC 9701 §4): the issuer's JWTs and its
+	// JSON are not for each other's readers.
+	if is, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || is != i.accept {
+		return verdict{}, noAnswer("its media type is not " + i.accept)
+	}
+	if i.accept == signedAnswer {
+		if text, err = i.open(ctx, text, now); err != nil {
+			return verdict{}, noAnswer("the JWT: " + err.Error())
+		}
+	}
+	return i.judge(text, now)
+}
+
+// exchangeFault judges an exchange that brought no answer.
+func exchangeFault(err error) *trouble {
+	fault := &trouble{detail: "the exchange: " + told(err), retryAfter: fetch.RetryAfter(err)}
+	var answered *fetch.StatusError
+	if errors.Is(err, fetch.ErrTooLarge) {
+		fault.alone = true
+	}
+	if errors.As(err, &answered) {
+		switch s := answered.Status; {
+		case s == http.StatusUnauthorized: // the same for every token
+			fault.config = true
+		case s == http.StatusBadRequest, s == http.StatusForbidden:
+			// Or a firewall does not like this token, or it is of a kind that the
+			// endpoint does not know.
+			fault.config, fault.alone = true, true
+		case s == http.StatusNotFound, s == http.StatusMethodNotAllowed, s == http.StatusRequestTimeout, s == http.StatusGone, s == http.StatusTooManyRequests:
+		case 400 <= s && s < 500:
+			fault.alone = true
+		}
+	}
+	return fault
+}
+
+// told is an error of an exchange's as far as it is in nobody's power to write the token
+// into it: a server may send back what it got in a status line, and net/http quotes a
+// broken one.
+func told(err error) string {
+	var status *fetch.StatusError
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &status):
+		return status.Error()
+	case errors.As(err, &certificate):
+		return printable(certificate.Error())
+	case errors.As(err, &network), errors.Is(err, fetch.ErrTooLarge), errors.Is(err, context.Canceled):
+		return printable(err.Error())
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection ended"
+	}
+	return fmt.Sprintf("it failed with a %T", err)
+}
+
+// find finds the endpoint. One that has moved is looked for anew; while that fails the
+// old one is asked.
+func (i *Introspector) find(ctx context.Context) (place, error) {
+	i.mu.Lock()
+	at, known := i.place, i.place.url != "" && !i.lost
+	i.mu.Unlock()
+	if known {
+		return at, nil
+	}
+	select {
+	case i.finding <- struct{}{}:
+	case <-ctx.Done():
+		return place{}, ctx.Err()
+	}
+	defer func() { <-i.finding }()
+	i.mu.Lock()
+	at, known = i.place, i.place.url != "" && !i.lost
+	i.mu.Unlock()
+	if known { // somebody else found it meanwhile
+		return at, nil
+	}
+	url, reach, err := discover.Find(ctx, i.finder, i.issuer, "introspection_endpoint")
+	if err != nil && at.url == "" {
+		return place{}, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err == nil {
+		i.place = place{url, reach}
+	}
+	i.lost = false
+	return i.place, nil
+}
+
+// complain says loudly what is wrong, once in a while.
+func (i *Introspector) complain(kind int, now time.Time, text string, fault *trouble) {
+	i.mu.Lock()
+	last := i.complained[kind]
+	due := last.IsZero() || now.Sub(last) >= quiet
+	if due {
+		i.complained[kind] = now
+	}
+	i.mu.Unlock()
+	if due {
+		i.log(slog.LevelError, text, "error", fault.detail)
+	}
+}
+
+func (i *Introspector) log(level slog.Level, text string, args ...any) {
+	i.logger.Log(context.Background(), level, text, append([]any{"issuer", i.issuer}, args...)...)
+}
+
+// Status is what an operator may want to know of an Introspector. It holds no secret.
+type Status struct {
+	Endpoint string // that was last asked, or is to be; "" until it was found
+
+	Active  jwtverify.CacheStatus // answers that let a token in; zero where none are kept
+	Refused jwtverify.CacheStatus // answers that did not
+
+	Exchanges uint64 // with the endpoint that ended, since the start
+	Failures  uint64 // of those, without an answer
+
+	Down    bool      // the last exchange failed for everyone
+	NextTry time.Time // when one call tries again, if it is down
+
+	LastError   string    // of the last exchange; "" if it brought an answer
+	LastErrorAt time.Time // of the last exchange that failed, since the start
+
+	Keys jwks.Status // of signed answers; zero where the key source has none to give
+}
+
+// Status describes the Introspector at this moment.
+func (i *Introspector) Status() Status {
+	if i == nil || i.ctx == nil {
+		return Status{}
+	}
+	i.mu.Lock()
+	status := i.status
+	status.Endpoint = i.place.url
+	i.mu.Unlock()
+	i.breaker.mu.Lock()
+	if status.Down = i.breaker.failures > 0; status.Down {
+		status.NextTry = i.breaker.until
+	}
+	i.breaker.mu.Unlock()
+	if i.active != nil {
+		status.Active = jwtverify.CacheStatus(i.active.Status())
+	}
+	status.Refused = jwtverify.CacheStatus(i.refused.Status())
+	if source, ok := i.keys.(interface{ Status() jwks.Status }); ok {
+		status.Keys = source.Status()
+	}
+	return status
+}
+
+// Close ends exchanges under way and waits for them, and forgets what was kept. Keys that
+// the Config brought stay open. From then on Verify fails with
+// [jwtverify.ErrUnavailable]. It may be called more than once.
+func (i *Introspector) Close() error {
+	if i == nil || i.ctx == nil {
+		return nil
+	}
+	i.mu.Lock()
+	i.closed = true
+	i.mu.Unlock()
+	i.cancel()
+	i.work.Wait()
+	for _, kept := range []*verdicts{i.active, i.refused} {
+		if kept != nil {
+			kept.Drop(func(*verdict) bool { return true })
+		}
+	}
+	i.client.Close()
+	i.finder.Close()
+	if i.owned == nil {
+		return nil
+	}
+	return i.owned.Close()
+}
+
+func unavailable(detail string, retryAfter time.Duration) *jwtverify.Error {
+	return &jwtverify.Error{Reason: jwtverify.ErrUnavailable, Detail: detail, RetryAfter: retryAfter}
+}
+
+// later is a verdict for all who wait for it, and for nobody else.
+func later(detail string, retryAfter time.Duration) verdict {
+	return verdict{err: unavailable(detail, retryAfter)}
+}
+
+// checkError judges what a Check said, as a Verifier does: a Reason is kept, an outage
+// before any other; a context's end is nobody's fault; all else is a refusal.
+func checkError(err error) *jwtverify.Error {
+	reason := jwtverify.ReasonOf(err)
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	judged := &jwtverify.Error{Reason: reason, Detail: "a check: " + printable(err.Error())}
+	switch {
+	case errors.Is(err, jwtverify.ErrUnavailable), reason == "" && ended:
+		judged.Reason = jwtverify.ErrUnavailable
+		var own *jwtverify.Error
+		if errors.As(err, &own) && own != nil {
+			judged.RetryAfter = own.RetryAfter
+		}
+	case reason == "":
+		judged.Reason = jwtverify.ErrRejected
+	}
+	return judged
+}
+
+// printable escapes and cuts text that may hold a stranger's words.
+func printable(text string) string {
+	const most = 300
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(text, "?"))
+	return quoted[1 : len(quoted)-1]
+}
+
+// malformed refuses what no issuer needs to be asked about.
+func malformed(token string) *jwtverify.Error {
+	switch {
+	case len(token) > maxToken:
+		return &jwtverify.Error{Reason: jwtverify.ErrMalformed, Detail: "larger than 16 KiB"}
+	case !isB64Token(token):
+		return &jwtverify.Error{Reason: jwtverify.ErrMalformed, Detail: "not a b64token (RFC 6750 §2.1)"}
+	}
+	return nil
+}
+
+// isB64Token is RFC 6750 §2.1: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" )
+// *"=".
+func isB64Token(s string) bool {
+	s = strings.TrimRight(s, "=")
+	ok := s != ""
+	for n := range len(s) {
+		ok = ok && b64Alphabet[s[n]]
+	}
+	return ok
+}
+
+var b64Alphabet = func() (in [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
+		in[c] = true
+	}
+	return in
+}()

@@ -1,0 +1,348 @@
+package introspect_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/jwtverify/introspect"
+)
+
+// One row for each way in which an endpoint fails: none is a refusal. What may be the
+// doing of one token, as where a firewall does not like it, stops nobody else.
+func TestTroubleWithTheEndpointIsAnOutageAndNotARefusal(t *testing.T) {
+	drop := func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
+	raw := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(c, text)
+				_ = c.Close()
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		alone  bool
+		config bool
+	}{
+		"400":                       {answer: fails(400), alone: true, config: true},
+		"401":                       {answer: fails(401), config: true},
+		"403":                       {answer: fails(403), alone: true, config: true},
+		"404":                       {answer: fails(404)},
+		"405":                       {answer: fails(405)},
+		"413":                       {answer: fails(413), alone: true},
+		"429":                       {answer: fails(429)},
+		"500":                       {answer: fails(500)},
+		"502":                       {answer: fails(502)},
+		"503":                       {answer: fails(503)},
+		"a redirect":                {answer: http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP},
+		"a connection that ends":    {answer: drop},
+		"no HTTP":                   {answer: raw("nonsense " + opaque + "\r\n\r\n")},
+		"the token as a status":     {answer: raw("HTTP/1.1 " + opaque + "\r\n\r\n")},
+		"the token as a field":      {answer: raw("HTTP/1.1 200 OK\r\n" + opaque + "\r\n\r\n")},
+		"a body that is cut short":  {answer: raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")},
+		"a chunk that is no number": {answer: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + opaque + "\r\n")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log journal
+			e, i := world(t, func(c *introspect.Config) { c.Logger = log.logger() })
+			e.say(c.answer)
+			failed := requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Positive(t, failed.RetryAfter)
+			require.LessOrEqual(t, failed.RetryAfter, time.Second)
+			asked := e.asked.Load()
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, asked, e.asked.Load(), "a failure is not repeated at once")
+
+			e.say(says(active(e.URL, nil)))
+			_, err := i.Verify(t.Context(), "another")
+			if c.alone {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, jwtverify.ErrUnavailable)
+				require.Equal(t, asked, e.asked.Load())
+				require.True(t, i.Status().Down)
+			}
+			require.Equal(t, c.config, strings.Contains(log.String(), "level=ERROR msg=\"introspect: the introspection endpoint refuses to be asked"), log.String())
+			requireNoSecret(t, log.String()+fmt.Sprintf("%+v", i.Status()))
+		})
+	}
+}
+
+func requireNoSecret(t *testing.T, text string) {
+	t.Helper()
+	for _, hidden := range []string{opaque, "opaque-token", secret, "s3cr", "czNjc"} {
+		require.NotContains(t, text, hidden)
+	}
+}
+
+func TestAnEndpointThatIsNotThereIsAnOutage(t *testing.T) {
+	e, i := world(t)
+	e.Close()
+	requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	i = start(t, func() introspect.Config {
+		c := e.config()
+		c.Endpoint = "https://" + listener.Addr().String()
+		return c
+	}())
+	go func() {
+		if c, err := listener.Accept(); err == nil {
+			_, _ = bufio.NewReader(c).ReadByte()
+			_ = c.Close() // in the middle of the handshake
+		}
+	}()
+	requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+}
+
+func TestATokenGoesOnlyToAServerWithATrustedCertificate(t *testing.T) {
+	var seen atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Add(1)
+		says(active("https://"+r.Host, nil))(w, r)
+	}))
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.StartTLS()
+	defer s.Close()
+	c := introspect.Config{
+		Issuer: s.URL, Endpoint: s.URL, Audience: []string{audience}, ClientID: clientID, ClientSecret: secret,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	failed := requireReason(t, start(t, c), opaque, jwtverify.ErrUnavailable)
+	require.Contains(t, failed.Detail, "certificate")
+	require.Zero(t, seen.Load())
+
+	c.TLS = s.Client().Transport.(*http.Transport).TLSClientConfig
+	_, err := start(t, c).Verify(t.Context(), opaque)
+	require.NoError(t, err)
+}
+
+// roundTrip is a caller's transport, in memory, for tests about time.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func inMemory(f roundTrip) introspect.Config {
+	return introspect.Config{
+		Issuer: "https://issuer.example", Endpoint: "https://issuer.example/introspect", Audience: []string{audience},
+		ClientID: clientID, ClientSecret: secret, Client: &http.Client{Transport: f}, Logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func responds(status int, body string) *http.Response {
+	return &http.Response{
+		StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)),
+	}
+}
+
+func activeUntil(exp time.Time) string {
+	return fmt.Sprintf(`{"active":true,"aud":%q,"exp":%d}`, audience, exp.Unix())
+}
+
+func TestADeadEndpointCostsNobodyFiveSecondsTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		var healed atomic.Bool
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			asked.Add(1)
+			if !healed.Load() {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+		}))
+		spend := func(token string) time.Duration {
+			began := time.Now()
+			requireReason(t, i, token, jwtverify.ErrUnavailable)
+			return time.Since(began)
+		}
+		require.Equal(t, 5*time.Second, spend("first"))
+		for n := range 20 {
+			require.Zero(t, spend(fmt.Sprintf("token-%d", n)))
+		}
+		require.EqualValues(t, 1, asked.Load())
+		var pauses []time.Duration
+		for len(pauses) < 9 {
+			pause := time.Until(i.Status().NextTry)
+			pauses = append(pauses, pause)
+			time.Sleep(pause)
+			before := asked.Load()
+			require.Equal(t, time.Second, spend("probe"), "who tries it out waits a second and no more")
+			require.Zero(t, spend("while-it-is-tried-out"))
+			require.Equal(t, before+1, asked.Load())
+			time.Sleep(4 * time.Second) // the try ends
+			synctest.Wait()
+		}
+		for n, pause := range pauses {
+			longest := min(30*time.Second, time.Second<<n)
+			require.LessOrEqual(t, pause, longest)
+			require.GreaterOrEqual(t, pause, longest/2)
+		}
+
+		healed.Store(true)
+		time.Sleep(30 * time.Second)
+		for n := range 3 {
+			_, err := i.Verify(t.Context(), fmt.Sprintf("healed-%d", n))
+			require.NoError(t, err)
+		}
+		require.False(t, i.Status().Down)
+		require.Empty(t, i.Status().LastError)
+	})
+}
+
+// Ten calls that fail at the same time are one outage: the pause after it is the first
+// one. And what was asked before it began does not end it.
+func TestAnOutageIsCountedOnceHoweverManyMeetIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "slow") {
+				time.Sleep(3 * time.Second)
+				return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+			}
+			time.Sleep(2900 * time.Millisecond)
+			return responds(500, ""), nil
+		}))
+		var callers sync.WaitGroup
+		for n := range 10 {
+			callers.Go(func() { requireReason(t, i, fmt.Sprintf("failing-%d", n), jwtverify.ErrUnavailable) })
+		}
+		callers.Go(func() {
+			_, err := i.Verify(t.Context(), "slow")
+			require.NoError(t, err)
+		})
+		callers.Wait()
+		require.True(t, i.Status().Down)
+		require.LessOrEqual(t, time.Until(i.Status().NextTry), 900*time.Millisecond)
+		require.EqualValues(t, 10, i.Status().Failures)
+		require.EqualValues(t, 11, i.Status().Exchanges)
+	})
+}
+
+func TestFirstCallersShareOneLookForTheEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looked atomic.Int32
+		c := inMemory(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				looked.Add(1)
+				time.Sleep(time.Second)
+				return responds(200, `{"issuer":"https://issuer.example","introspection_endpoint":"https://issuer.example/introspect"}`), nil
+			}
+			return responds(200, inactive), nil
+		})
+		c.Endpoint = ""
+		i := start(t, c)
+		var callers sync.WaitGroup
+		for n := range 20 {
+			callers.Go(func() { requireReason(t, i, fmt.Sprintf("opaque-%d", n), jwtverify.ErrInactive) })
+		}
+		callers.Wait()
+		require.EqualValues(t, 1, looked.Load())
+	})
+}
+
+func TestAPauseThatTheEndpointAsksForIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for asks, want := range map[string]time.Duration{"20": 20 * time.Second, "3600": 30 * time.Second} {
+			asked := 0
+			i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+				asked++
+				res := responds(429, "")
+				res.Header.Set("Retry-After", asks)
+				return res, nil
+			}))
+			failed := requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, want, failed.RetryAfter)
+			time.Sleep(want - time.Millisecond)
+			failed = requireReason(t, i, "another", jwtverify.ErrUnavailable)
+			require.Equal(t, time.Millisecond, failed.RetryAfter)
+			require.Equal(t, 1, asked)
+			time.Sleep(time.Millisecond)
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, 2, asked)
+		}
+	})
+}
+
+func TestAConfigThatTheEndpointDoesNotTakeIsLoggedOnceAMinute(t *testing.T) {
+	for _, status := range []int{400, 401, 403} {
+		synctest.Test(t, func(t *testing.T) {
+			var log journal
+			c := inMemory(func(*http.Request) (*http.Response, error) { return responds(status, `{"error":"x"}`), nil })
+			c.Logger = log.logger()
+			i := start(t, c)
+			loud := func() int { return strings.Count(log.String(), "level=ERROR") }
+			for n := range 55 {
+				requireReason(t, i, fmt.Sprintf("token-%d", n), jwtverify.ErrUnavailable)
+				time.Sleep(time.Second)
+			}
+			require.Equal(t, 1, loud())
+			time.Sleep(40 * time.Second)
+			requireReason(t, i, "late", jwtverify.ErrUnavailable)
+			require.Equal(t, 2, loud())
+		})
+	}
+}
+
+func TestAnEndpointThatMovedIsFoundAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at, metadata := "/old", true
+		c := inMemory(func(r *http.Request) (*http.Response, error) {
+			switch {
+			case strings.HasPrefix(r.URL.Path, "/.well-known/") && metadata:
+				return responds(200, `{"issuer":"https://issuer.example","introspection_endpoint":"https://issuer.example`+at+`"}`), nil
+			case r.URL.Path == at:
+				return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+			}
+			return responds(404, ""), nil
+		})
+		c.Endpoint = ""
+		i := start(t, c)
+		_, err := i.Verify(t.Context(), "one")
+		require.NoError(t, err)
+		at, metadata = "/new", false
+		requireReason(t, i, "two", jwtverify.ErrUnavailable)
+		time.Sleep(2 * time.Second)
+		requireReason(t, i, "two", jwtverify.ErrUnavailable)
+		require.Equal(t, "https://issuer.example/old", i.Status().Endpoint, "the old one stays while no other is known")
+		metadata = true
+		time.Sleep(4 * time.Second)
+		_, err = i.Verify(t.Context(), "two")
+		require.NoError(t, err)
+		require.Equal(t, "https://issuer.example/new", i.Status().Endpoint)
+	})
+}
+
+func TestATransportThatPanicsOrEndsItsGoroutineEndsNothingElse(t *testing.T) {
+	for _, f := range map[string]roundTrip{
+		"panics": func(*http.Request) (*http.Response, error) { panic(opaque) },
+		"exits":  func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil },
+	} {
+		var log journal
+		c := inMemory(f)
+		c.Logger = log.logger()
+		i := start(t, c)
+		for range 3 {
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+		}
+		requireNoSecret(t, log.String())
+	}
+}
