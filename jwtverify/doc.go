@@ -8,7 +8,8 @@
 //		Audience: []string{"https://api.example.com"},
 //	})
 //
-// All else has a default that is safe; see [Config]. Tokens are then checked
+// All else has a default that is safe; see [Config]. Package providers has the
+// Configs of common issuers, and [Issuers] takes the tokens of many. Tokens are then checked
 // locally with [Verifier.Verify], against keys that package jwks fetches and
 // refreshes in the background. The adapters below middleware/ do it for each
 // request and answer as the RFCs say.
