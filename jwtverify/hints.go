@@ -57,6 +57,10 @@ var mistakes = map[string]string{
 		"resource to be asked for",
 }
 
+func isQuote(c byte) bool { return c == '"' || c == '\'' }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
 // mistakeIn looks at the outside of malformed text. It costs the same however long
 // that is, unless dots are counted.
 func mistakeIn(token string, count bool) string {
@@ -66,11 +70,11 @@ func mistakeIn(token string, count bool) string {
 	const scheme = "Bearer "
 	first, last := token[0], token[len(token)-1]
 	switch {
-	case len(token) > len(scheme) && strings.EqualFold(token[:len(scheme)], scheme):
+	case first|0x20 == 'b' && len(token) > len(scheme) && strings.EqualFold(token[:len(scheme)], scheme):
 		return theScheme
-	case strings.IndexByte("\"'", first) >= 0 || strings.IndexByte("\"'", last) >= 0:
+	case isQuote(first) || isQuote(last):
 		return aQuote
-	case strings.IndexByte(" \t\r\n", first) >= 0 || strings.IndexByte(" \t\r\n", last) >= 0:
+	case isSpace(first) || isSpace(last):
 		return whiteSpace
 	}
 	if count {
