@@ -5,7 +5,6 @@ package redisrevoke_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -25,7 +24,7 @@ import (
 // server is a redis-server of its own on loopback, which ends with the test.
 type server struct {
 	address string
-	tls     *tls.Config
+	bus     string // the port of its cluster, if it is of one
 	dir     string
 	args    []string
 	process *exec.Cmd
@@ -64,8 +63,14 @@ func (s *server) start(t testing.TB) {
 		}
 		_, port, _ := net.SplitHostPort(address)
 		listen := []string{"--port", port}
-		if s.tls != nil || slices.Contains(s.args, "--tls-cert-file") {
+		if slices.Contains(s.args, "--tls-cert-file") {
 			listen = []string{"--port", "0", "--tls-port", port}
+		}
+		if slices.Contains(s.args, "--cluster-enabled") {
+			if s.address == "" {
+				_, s.bus, _ = net.SplitHostPort(nobody(t))
+			}
+			listen = append(listen, "--cluster-port", s.bus)
 		}
 		s.process = exec.Command(binary, append(listen, s.args...)...)
 		var output bytes.Buffer
@@ -115,7 +120,7 @@ func (s *server) redis() redisrevoke.Redis {
 // do makes one command, on a connection of its own.
 func (s *server) do(ctx context.Context, command ...string) (rueidis.RedisMessage, error) {
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{s.address}, ForceSingleClient: true, DisableCache: true, TLSConfig: s.tls,
+		InitAddress: []string{s.address}, ForceSingleClient: true, DisableCache: true,
 		Dialer: net.Dialer{Timeout: 5 * time.Second},
 	})
 	if err != nil {
