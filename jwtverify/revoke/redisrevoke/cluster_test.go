@@ -3,6 +3,7 @@
 package redisrevoke_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"regexp"
@@ -38,7 +39,7 @@ func TestUsersThatMayTouchTheirNamespaceAloneAreEnough(t *testing.T) {
 	mine := redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + s.address}}
 	require.NoError(t, newPublisher(t, mine).Revoke(t.Context(), entry("id")))
 	mine.WaitReplicas = 1
-	mine.Redis.Timeout = 50 * time.Millisecond
+	mine.Redis.Timeout = 500 * time.Millisecond
 	require.ErrorIs(t, newPublisher(t, mine).Revoke(t.Context(), entry("id")), redisrevoke.ErrReplicas, "there is none")
 
 	f := startFollower(t, redisrevoke.FollowerConfig{Redis: redisrevoke.Redis{URL: asFollower + s.address}})
@@ -52,9 +53,9 @@ func TestUsersThatMayTouchTheirNamespaceAloneAreEnough(t *testing.T) {
 		"a wrong password":        {URL: "redis://publisher:wrong@" + s.address},
 	} {
 		t.Run(name, func(t *testing.T) {
-			began := time.Now()
-			require.Error(t, newPublisher(t, redisrevoke.PublisherConfig{Redis: redis}).Revoke(t.Context(), entry("other")))
-			require.Less(t, time.Since(began), 9*time.Second, "it is not tried again")
+			err := newPublisher(t, redisrevoke.PublisherConfig{Redis: redis}).Revoke(t.Context(), entry("other"))
+			require.Error(t, err)
+			require.NotErrorIs(t, err, context.DeadlineExceeded, "it is not tried again")
 			f := startFollower(t, redisrevoke.FollowerConfig{Redis: redis})
 			if name != "a follower that revokes" {
 				eventually(t, "the follower says why", func() bool { return f.Status().LastError != "" })
@@ -62,7 +63,8 @@ func TestUsersThatMayTouchTheirNamespaceAloneAreEnough(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, jwtverify.Reason(""), verdict(f, "other"))
+	ready(t, f)
+	answers(t, f, "other", "")
 }
 
 func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
@@ -119,7 +121,6 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 	answers(t, f, "before-49", jwtverify.ErrRevoked)
 
 	nodes[1].kill()
-	answers(t, f, "unknown", jwtverify.ErrUnavailable)
 	after := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}})
 	eventually(t, "the replica takes over", func() bool { return after.Revoke(t.Context(), entry("after")) == nil })
 	answers(t, f, "after", jwtverify.ErrRevoked)

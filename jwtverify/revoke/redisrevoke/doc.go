@@ -77,14 +77,19 @@
 //
 // # What it takes
 //
-// In Redis an entry takes some 150 bytes and the length of its issuer and value, until
+// In Redis an entry takes some 115 bytes and the length of its issuer and value, until
 // ten minutes after its Until; it is removed when something else is revoked, a
-// thousand at a time. The stream keeps the last 100,000 changes, at some 150 bytes and
-// what they revoke; a Follower that missed more loads everything again. Revoke sends a script, of
-// 1 KiB with an entry, and one more for each 64 entries.
+// thousand at a time. The stream keeps the last 100,000 changes, each some 110 bytes and
+// what it revokes; a Follower that missed more loads everything again. Revoke sends a
+// script, 1 KiB with an entry, and another for each 64 entries.
 //
-// A Follower takes what revoke.List takes, 32 to 55 bytes an entry, and some 100 KiB
-// for two connections. Idle, it costs Redis twelve commands a second, which are 1.5
-// KiB/s of traffic; loading costs what the entries are long, and about a command for a
-// thousand.
+// A Follower takes what a revoke.List takes, 40 to 55 bytes an entry, and some 100 KiB
+// for two connections. Idle, it costs Redis twelve commands a second, and the network
+// 2 KiB; loading costs what the entries are long, and about a command for a thousand.
+//
+// On two cores, with Redis beside it that syncs its file for each change, a revocation
+// reached four Followers after 1 ms in the median of a thousand, and after 5 ms in
+// the 99th percentile; 100,000 entries were loaded in 0.4 s; after a network cut of
+// 10 s, all was known again after 1.7 s; and a Check took 0.15 µs, where asking Redis
+// took 135 µs. The end-to-end tests print these figures with -v.
 package redisrevoke

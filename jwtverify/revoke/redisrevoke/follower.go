@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -239,6 +240,8 @@ func (f *Follower) load(s *session) error {
 // head is the last change: the version that it made, and its place in the stream.
 type head struct{ version, id string }
 
+var streamID = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)
+
 // look asks for the head, and whether it is the master that answers: a replica may
 // have lost its master without knowing.
 func (s *session) look() (head, error) {
@@ -265,8 +268,8 @@ func (s *session) look() (head, error) {
 	}
 	version, err1 := fields[0].ToString()
 	id, err2 := fields[1].ToString()
-	if err := errors.Join(err1, err2); err != nil {
-		return head{}, fmt.Errorf("redisrevoke: %s holds something else: %w", s.target.head, err)
+	if err1 != nil || err2 != nil || len(version) > 64 || !streamID.MatchString(id) {
+		return head{}, fmt.Errorf("redisrevoke: %s holds something else", s.target.head)
 	}
 	return head{version, id}, nil
 }

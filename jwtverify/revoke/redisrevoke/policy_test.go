@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,13 +76,20 @@ func startFollower(t testing.TB, c redisrevoke.FollowerConfig) *redisrevoke.Foll
 	return f
 }
 
-// nobody is an address at which nobody listens.
+// nobody is an address at which nobody listens. Its port is not one of those that
+// outgoing connections get: such a connection to a port of loopback where nobody
+// listens may meet itself.
 func nobody(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
+	for range 1000 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(12_000+rand.N(20_000)))
+		if err == nil {
+			require.NoError(t, l.Close())
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func TestBeforeAnythingWasLoadedThePolicyDecides(t *testing.T) {

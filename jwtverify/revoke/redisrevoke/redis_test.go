@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +57,7 @@ func (s *server) start(t testing.TB) {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	require.NoError(t, err, "the end-to-end tests need redis-server 7 on the PATH: install it, or run the other tests alone, without -tags e2e")
-	for range 20 {
+	for end := time.Now().Add(soon); time.Now().Before(end); {
 		address := s.address
 		if address == "" {
 			address = nobody(t)
@@ -81,10 +82,10 @@ func (s *server) start(t testing.TB) {
 			_ = process.Wait()
 			close(ended)
 		}(s.process, s.ended)
-		for end := time.Now().Add(soon); time.Now().Before(end); {
+		for running := true; running && time.Now().Before(end); {
 			select {
 			case <-s.ended:
-				end = time.Time{}
+				running = false
 				continue
 			default:
 			}
@@ -97,9 +98,7 @@ func (s *server) start(t testing.TB) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		s.kill()
-		if s.address != "" {
-			time.Sleep(50 * time.Millisecond) // its old port is not free yet
-		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 	t.Fatalf("redis-server does not start:\n%s", log)
@@ -167,3 +166,5 @@ func ids(prefix string, n int) []string {
 	}
 	return all
 }
+
+func splitLines(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") }
