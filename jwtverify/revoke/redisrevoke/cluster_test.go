@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,26 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 	seeds := nodes[0].address + "," + nodes[2].address
 	waiting := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}, WaitReplicas: 1})
 	f := startFollower(t, redisrevoke.FollowerConfig{Redis: redisrevoke.Redis{URL: asFollower + seeds}, MaxLag: time.Second})
+	require.NoError(t, waiting.Revoke(t.Context(), entry("early")))
+	answers(t, f, "early", jwtverify.ErrRevoked)
+
+	// The slot goes to another node, and back.
+	for _, move := range [][2]int{{1, 0}, {0, 1}} {
+		from, to := move[0], move[1]
+		number := strconv.FormatInt(key, 10)
+		host, port, _ := net.SplitHostPort(nodes[to].address)
+		nodes[to].must(t, "CLUSTER", "SETSLOT", number, "IMPORTING", names[from])
+		nodes[from].must(t, "CLUSTER", "SETSLOT", number, "MIGRATING", names[to])
+		nodes[from].must(t, "MIGRATE", host, port, "", "0", "5000", "KEYS", "{bearerguard}:entries", "{bearerguard}:changes", "{bearerguard}:head")
+		nodes[to].must(t, "CLUSTER", "SETSLOT", number, "NODE", names[to])
+		nodes[from].must(t, "CLUSTER", "SETSLOT", number, "NODE", names[to])
+		id := "moved to " + names[to]
+		p := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}})
+		eventually(t, "the new node takes it", func() bool { return p.Revoke(t.Context(), entry(id)) == nil })
+		answers(t, f, id, jwtverify.ErrRevoked)
+	}
+	eventually(t, "the replica has it all", func() bool { return waiting.Revoke(t.Context(), entry("early")) == nil })
+
 	before := ids("before-", 50)
 	for _, id := range before {
 		require.NoError(t, waiting.Revoke(t.Context(), entry(id)))
@@ -130,7 +151,7 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 	late := startFollower(t, redisrevoke.FollowerConfig{Redis: redisrevoke.Redis{URL: asFollower + nodes[0].address}})
 	ready(t, late)
 	for _, f := range []*redisrevoke.Follower{f, late} {
-		for _, id := range append(before, "after") {
+		for _, id := range append(before, "early", "after", "moved to "+names[0]) {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
 		}
 	}

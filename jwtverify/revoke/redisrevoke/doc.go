@@ -54,6 +54,10 @@
 // to a replica that lacked the last changes, processes that run go on refusing what
 // they know, and those that start later cannot know it.
 //
+// Lag is what the master says that is asked. One that was cut off from its replicas, with
+// the Follower on its side, does not know that another took over: in a cluster it finds
+// out after cluster-node-timeout; outside of one, Redis has no means against it.
+//
 // # What Redis has to be
 //
 // Redis 6.2 or newer, tested with 7.0, alone or a cluster; databases other than 0 are
@@ -79,7 +83,7 @@
 //
 // In Redis an entry takes some 115 bytes and the length of its issuer and value, until
 // ten minutes after its Until; it is removed when something else is revoked, a
-// thousand at a time. The stream keeps the last 100,000 changes, each some 110 bytes and
+// thousand at a time. To revoke once more what differs in Before makes another. The stream keeps the last 100,000 changes, each some 110 bytes and
 // what it revokes; a Follower that missed more loads everything again. Revoke sends a
 // script, 1 KiB with an entry, and another for each 64 entries.
 //

@@ -23,7 +23,6 @@ type world struct {
 	proxy     *proxy
 	publisher *redisrevoke.Publisher
 	followers map[redisrevoke.Policy]*redisrevoke.Follower
-	lists     map[redisrevoke.Policy]*revoke.List
 }
 
 func newWorld(t *testing.T, room int) *world {

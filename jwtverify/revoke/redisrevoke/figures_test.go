@@ -5,6 +5,7 @@ package redisrevoke_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -77,6 +78,37 @@ func TestEveryRevocationReachesEveryFollower(t *testing.T) {
 	if size, err := usage.AsInt64(); err == nil {
 		t.Logf("a change with one entry takes %d bytes in the stream", size/1000)
 	}
+}
+
+// TestWhoIsToldSomethingAllTheTimeIsNotBehind holds that a Follower knows how far it
+// has come also if there is always more to come.
+func TestWhoIsToldSomethingAllTheTimeIsNotBehind(t *testing.T) {
+	s := startRedis(t, "--appendfsync", "no")
+	f := startFollower(t, redisrevoke.FollowerConfig{Redis: s.redis()})
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer stop()
+	for i := range 4 {
+		p := newPublisher(t, redisrevoke.PublisherConfig{Redis: s.redis()})
+		all.Go(func() {
+			for n := 0; ctx.Err() == nil && n < 1_000_000; n++ {
+				_ = p.Revoke(ctx, entry(strconv.Itoa(i)+"-"+strconv.Itoa(n%1000)))
+			}
+		})
+	}
+	ready(t, f)
+	confirmed := 0
+	before := f.Lag()
+	eventually(t, "it knows again and again that it has everything", func() bool {
+		now := f.Lag()
+		if now < before && f.Status().Changes > 0 {
+			confirmed++
+		}
+		before = now
+		return confirmed >= 20
+	})
+	t.Logf("%d changes, loaded %d times", f.Status().Changes, f.Status().Loads)
 }
 
 func TestNothingIsLostWhenRedisIsKilledAndRestartsInTheMiddle(t *testing.T) {

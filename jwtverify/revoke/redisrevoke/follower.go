@@ -129,22 +129,27 @@ func (f *Follower) session() error {
 		return err
 	}
 	defer s.close()
+	var goal head // what we must have applied to have all that there was when it was seen
 	for {
 		if !f.loaded || f.lacking != nil && time.Now().After(f.again) {
 			if err := f.load(s); err != nil {
 				return err
 			}
+			goal = head{}
 		}
-		asked := time.Now()
-		head, err := s.look()
+		last, err := s.look()
 		if err != nil {
 			return err
 		}
 		wait := heartbeat
-		if head.version == f.version {
-			f.confirm(asked)
+		if last.version == f.version {
+			f.confirm(last.seen)
+			goal = head{}
 		} else {
 			wait = 0 // the change is there already
+			if goal.version == "" {
+				goal = last // and stays it, or one who is told something all the time never reaches it
+			}
 		}
 		changes, err := s.changesAfter(f.position, wait)
 		if err != nil {
@@ -155,7 +160,10 @@ func (f *Follower) session() error {
 			if missed = change.FieldValues["from"] != f.version; missed {
 				break
 			}
-			f.apply(change)
+			if f.apply(change); f.version == goal.version {
+				f.confirm(goal.seen)
+				goal = head{}
+			}
 		}
 		if missed {
 			// The stream was trimmed, Redis was flushed, or it forgot changes
@@ -234,17 +242,22 @@ func (f *Follower) load(s *session) error {
 	}
 	f.version, f.position, f.loaded = head.version, head.id, true
 	f.loads.Add(1)
+	f.confirm(head.seen)
 	return nil
 }
 
 // head is the last change: the version that it made, and its place in the stream.
-type head struct{ version, id string }
+type head struct {
+	version, id string
+	seen        time.Time // not later than it was the last one
+}
 
 var streamID = regexp.MustCompile(`^[0-9]{1,20}-[0-9]{1,20}$`)
 
 // look asks for the head, and whether it is the master that answers: a replica may
 // have lost its master without knowing.
 func (s *session) look() (head, error) {
+	seen := time.Now()
 	results, err := s.do(0,
 		s.conn.B().Hmget().Key(s.target.head).Field("version", "id").Build(),
 		s.conn.B().Arbitrary("HELLO").Build())
@@ -264,14 +277,14 @@ func (s *session) look() (head, error) {
 		return head{}, fmt.Errorf("redisrevoke: %s holds something else", s.target.head)
 	}
 	if fields[0].IsNil() && fields[1].IsNil() { // nothing was revoked yet, or Redis was flushed
-		return head{id: "0-0"}, nil
+		return head{id: "0-0", seen: seen}, nil
 	}
 	version, err1 := fields[0].ToString()
 	id, err2 := fields[1].ToString()
 	if err1 != nil || err2 != nil || len(version) > 64 || !streamID.MatchString(id) {
 		return head{}, fmt.Errorf("redisrevoke: %s holds something else", s.target.head)
 	}
-	return head{version, id}, nil
+	return head{version, id, seen}, nil
 }
 
 // changesAfter asks for changes, and waits a while for the first.

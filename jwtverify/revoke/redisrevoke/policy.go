@@ -71,9 +71,9 @@ func since(moment time.Time) time.Duration {
 }
 
 // Lag is how long ago the Follower last knew that it had everything: all that was
-// revoked before is refused. In good times that is at most a quarter of a second and a
-// round trip. Before it has loaded anything, and after Close, it is how long ago it was
-// made.
+// revoked before is refused. In good times that is at most a quarter of a second and
+// two round trips. Before it has loaded anything, and after Close, it is how long ago it
+// was made.
 func (f *Follower) Lag() time.Duration {
 	if f == nil || f.list == nil {
 		return 0
@@ -152,7 +152,7 @@ func (f *Follower) report() {
 	var behind, told bool
 	var fault string
 	var counted uint64
-	var shouted time.Time
+	var shouted, troubled time.Time
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
 	for f.ctx.Err() == nil {
@@ -173,7 +173,8 @@ func (f *Follower) report() {
 				"entries", s.List.Entries, "let_in", s.Unchecked-counted)
 			behind, told, counted = false, true, s.Unchecked
 		}
-		if s.LastError != fault && s.LastError != "" {
+		if s.LastError != fault && s.LastError != "" && since(troubled) >= time.Minute {
+			troubled = time.Now()
 			f.logger.Warn("redisrevoke: trouble with Redis", "namespace", f.Namespace, "error", s.LastError)
 		}
 		fault = s.LastError
