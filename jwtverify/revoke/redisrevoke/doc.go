@@ -85,7 +85,7 @@
 // ten minutes after its Until; it is removed when something else is revoked, a
 // thousand at a time. To revoke once more what differs in Before makes another. The stream keeps the last 100,000 changes, each some 110 bytes and
 // what it revokes; a Follower that missed more loads everything again. Revoke sends a
-// script, 1 KiB with an entry, and another for each 64 entries.
+// script, 1 KiB with an entry, and another for each 32 entries.
 //
 // A Follower takes what a revoke.List takes, 40 to 55 bytes an entry, and some 100 KiB
 // for two connections. Idle, it costs Redis twelve commands a second, and the network

@@ -65,7 +65,7 @@ type Follower struct {
 const (
 	heartbeat = 250 * time.Millisecond // how long Redis waits for a change before it answers that there is none
 	pageSize  = 1000                   // of entries, while loading
-	readSize  = 64                     // of changes
+	readSize  = 400                    // of changes
 )
 
 // NewFollower starts a Follower and does not wait for Redis: see Ready.
@@ -129,40 +129,39 @@ func (f *Follower) session() error {
 		return err
 	}
 	defer s.close()
-	var goal head // what we must have applied to have all that there was when it was seen
+	var goal *head // what we must have applied to have all that there was when it was seen
 	for {
 		if !f.loaded || f.lacking != nil && time.Now().After(f.again) {
 			if err := f.load(s); err != nil {
 				return err
 			}
-			goal = head{}
+			goal = nil
 		}
-		last, err := s.look()
-		if err != nil {
-			return err
-		}
-		wait := heartbeat
-		if last.version == f.version {
-			f.confirm(last.seen)
-			goal = head{}
-		} else {
-			wait = 0 // the change is there already
-			if goal.version == "" {
-				goal = last // and stays it, or one who is told something all the time never reaches it
+		wait := time.Duration(0)
+		if goal == nil {
+			last, err := s.look()
+			if err != nil {
+				return err
+			}
+			if last.version == f.version {
+				f.confirm(last.seen)
+				wait = heartbeat
+			} else {
+				goal = &last // one that moved on with each look would never be reached
 			}
 		}
 		changes, err := s.changesAfter(f.position, wait)
 		if err != nil {
 			return err
 		}
-		missed := len(changes) == 0 && wait == 0
+		missed := len(changes) == 0 && goal != nil // which should have been among them
 		for _, change := range changes {
 			if missed = change.FieldValues["from"] != f.version; missed {
 				break
 			}
-			if f.apply(change); f.version == goal.version {
+			if f.apply(change); goal != nil && f.version == goal.version {
 				f.confirm(goal.seen)
-				goal = head{}
+				goal = nil
 			}
 		}
 		if missed {

@@ -37,7 +37,7 @@ type Publisher struct {
 
 const (
 	publisherSessions = 4
-	perChange         = 64 // entries, which bounds a script and a reply
+	perChange         = 32 // entries: readSize changes of the longest have room in a reply
 	patience          = 10 * time.Second
 )
 
