@@ -25,7 +25,7 @@
 //
 // # Faults
 //
-// A Follower asks Redis four times a second whether it has everything, and so knows
+// A Follower asks Redis some three times a second whether it has everything, and so knows
 // how far behind it may be, see [Follower.Lag]. What is known to be revoked is refused
 // whatever happens. What becomes of other tokens once Lag is greater than MaxLag, and
 // until everything was loaded once, has to be said in [FollowerConfig]: [FailClosed]
@@ -88,12 +88,12 @@
 // script, 1 KiB with an entry, and another for each 32 entries.
 //
 // A Follower takes what a revoke.List takes, 40 to 55 bytes an entry, and some 100 KiB
-// for two connections. Idle, it costs Redis twelve commands a second, and the network
-// 2 KiB; loading costs what the entries are long, and about a command for a thousand.
+// with its two connections. Idle, it costs Redis ten commands a second, and the network
+// 1.2 KiB; loading costs what the entries are long, and about a command for a thousand.
 //
 // On two cores, with Redis beside it that syncs its file for each change, a revocation
 // reached four Followers after 1 ms in the median of a thousand, and after 5 ms in
 // the 99th percentile; 100,000 entries were loaded in 0.4 s; after a network cut of
-// 10 s, all was known again after 1.7 s; and a Check took 0.15 µs, where asking Redis
-// took 135 µs. The end-to-end tests print these figures with -v.
+// 10 s, all was known again after 1.3 to 1.7 s; and a Check took 0.2 µs, where asking
+// Redis took 140 µs. The end-to-end tests print these figures with -v.
 package redisrevoke

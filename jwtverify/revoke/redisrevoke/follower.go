@@ -63,7 +63,7 @@ type Follower struct {
 }
 
 const (
-	heartbeat = 250 * time.Millisecond // how long Redis waits for a change before it answers that there is none
+	heartbeat = 250 * time.Millisecond // how long Redis waits for a change before it answers that there is none: in fact up to 0.1 s longer
 	pageSize  = 1000                   // of entries, while loading
 	readSize  = 400                    // of changes
 )
@@ -79,7 +79,7 @@ func NewFollower(c FollowerConfig) (*Follower, error) {
 		c.MaxLag = 5 * time.Second
 	}
 	if c.MaxLag < time.Second {
-		faults = append(faults, fmt.Errorf("redisrevoke: Config.MaxLag is %v: write at least time.Second, since Redis is asked four times a second, or 0 for 5s", c.MaxLag))
+		faults = append(faults, fmt.Errorf("redisrevoke: Config.MaxLag is %v: write at least time.Second, since Redis is asked three times a second, or 0 for 5s", c.MaxLag))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -265,7 +265,7 @@ func (s *session) look() (head, error) {
 	}
 	hello, err := results[1].AsMap()
 	if err != nil {
-		return head{}, fmt.Errorf("redisrevoke: HELLO: %w", err)
+		return head{}, &failure{"the answer to HELLO", err}
 	}
 	role := hello["role"]
 	if text, err := role.ToString(); err != nil || text != "master" {
@@ -303,7 +303,7 @@ func (s *session) changesAfter(position string, wait time.Duration) ([]rueidis.X
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("redisrevoke: XREAD: %w", err)
+		return nil, &failure{"the answer to XREAD", err}
 	}
 	return streams[s.changes], nil
 }
@@ -316,7 +316,7 @@ func (s *session) page(cursor uint64) (rueidis.ScanEntry, error) {
 	}
 	page, err := results[0].AsScanEntry()
 	if err != nil {
-		return page, fmt.Errorf("redisrevoke: ZSCAN: %w", err)
+		return page, &failure{"the answer to ZSCAN", err}
 	}
 	return page, nil
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
@@ -71,8 +69,8 @@ func since(moment time.Time) time.Duration {
 }
 
 // Lag is how long ago the Follower last knew that it had everything: all that was
-// revoked before is refused. In good times that is at most a quarter of a second and
-// two round trips. Before it has loaded anything, and after Close, it is how long ago it
+// revoked before is refused. In good times that is at most a third of a second and two
+// round trips. Before it has loaded anything, and after Close, it is how long ago it
 // was made.
 func (f *Follower) Lag() time.Duration {
 	if f == nil || f.list == nil {
@@ -131,19 +129,9 @@ func (f *Follower) Status() Status {
 
 func (f *Follower) trouble() string {
 	if err := f.fault.Load(); err != nil {
-		return shown(*err)
+		return (*err).Error()
 	}
 	return ""
-}
-
-// shown escapes and cuts what may be Redis's words.
-func shown(err error) string {
-	text := err.Error()
-	if len(text) > 300 {
-		text = text[:300] + "…"
-	}
-	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(text, "?"))
-	return quoted[1 : len(quoted)-1]
 }
 
 // report logs changes of state, and once a minute that tokens are let in unchecked. It

@@ -66,8 +66,8 @@ var ErrReplicas = errors.New("redisrevoke: fewer replicas than WaitReplicas have
 // Revoke adds Entries, and returns nil only after Redis took them all; a Follower has
 // them a moment later. Whatever the error, some of them may have been taken, and to
 // revoke an Entry again does no harm. If an Entry is not valid none is added. As long
-// as Redis cannot be reached, or fails over, Revoke tries again: for 10 seconds, or
-// until the context ends.
+// as Redis cannot be reached, or fails over, Revoke tries again: for 10 seconds without
+// progress, or until the context ends.
 func (p *Publisher) Revoke(ctx context.Context, entries ...revoke.Entry) error {
 	if p == nil || p.target == nil {
 		return errors.New("redisrevoke: the Publisher was not made by NewPublisher")
@@ -77,15 +77,13 @@ func (p *Publisher) Revoke(ctx context.Context, entries ...revoke.Entry) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(p.ctx, cancel)()
-	select {
-	case p.turns <- struct{}{}:
-		defer func() { <-p.turns }()
-	case <-ctx.Done():
-		return p.ended(ctx, nil)
+	if err := p.turn(ctx); err != nil {
+		return err
 	}
+	defer func() { <-p.turns }()
 	var lacking error
 	for len(entries) > 0 {
 		n := min(len(entries), perChange)
@@ -100,13 +98,28 @@ func (p *Publisher) Revoke(ctx context.Context, entries ...revoke.Entry) error {
 	return lacking
 }
 
+// turn waits until there are few enough others.
+func (p *Publisher) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case p.turns <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return p.ended(ctx, errors.New("redisrevoke: all connections are in use"))
+	}
+}
+
 // insist makes one change, for as long as there is a chance.
 func (p *Publisher) insist(ctx context.Context, entries []revoke.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for failures := 0; ; failures++ {
 		err := p.change(ctx, entries)
 		if err == nil || !transient(err) {
 			return err
 		}
+		p.drop() // the other sessions are likely to have ended with this one
 		if sleep(ctx, backoff(failures)) != nil {
 			return p.ended(ctx, err)
 		}
@@ -117,9 +130,6 @@ func (p *Publisher) insist(ctx context.Context, entries []revoke.Entry) error {
 func (p *Publisher) ended(ctx context.Context, last error) error {
 	if p.ctx.Err() != nil {
 		return errClosed
-	}
-	if last == nil {
-		last = errors.New("redisrevoke: all connections are in use")
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), last)
 }
@@ -214,12 +224,18 @@ func (p *Publisher) Close() error {
 		return nil
 	}
 	p.cancel()
+	p.drop()
+	return nil
+}
+
+// drop closes the sessions that nobody uses.
+func (p *Publisher) drop() {
 	for {
 		select {
 		case s := <-p.idle:
 			s.close()
 		default:
-			return nil
+			return
 		}
 	}
 }

@@ -4,9 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -50,7 +51,7 @@ func openSession(ctx, opening context.Context, t *target) (*session, error) {
 		ConnWriteTimeout:    t.Timeout,
 		ReadBufferEachConn:  16 << 10,
 		WriteBufferEachConn: 16 << 10,
-		RingScaleEachConn:   8,
+		RingScaleEachConn:   4, // a queue that commands one at a time do not need
 		ClientSetInfo:       rueidis.DisableClientSetInfo,
 		ShuffleInit:         true,
 		DisableRetry:        true,
@@ -66,7 +67,7 @@ func openSession(ctx, opening context.Context, t *target) (*session, error) {
 		return s, nil
 	}
 	s.close()
-	return nil, fmt.Errorf("redisrevoke: no connection to Redis: %w", err)
+	return nil, &failure{"no connection to Redis", err}
 }
 
 func (s *session) close() {
@@ -86,14 +87,31 @@ func (s *session) do(longer time.Duration, commands ...rueidis.Completed) ([]rue
 	results := s.conn.DoMulti(ctx, commands...)
 	for _, r := range results {
 		if err := r.NonRedisError(); err != nil {
-			return nil, fmt.Errorf("redisrevoke: an exchange with Redis failed: %w", err)
+			return nil, &failure{"an exchange with Redis failed", err}
 		}
 		if err := r.Error(); err != nil && !rueidis.IsRedisNil(err) {
-			return results, fmt.Errorf("redisrevoke: Redis refused: %w", err)
+			return nil, &failure{"Redis refused", err}
 		}
 	}
 	return results, nil
 }
+
+// failure is an error whose text may hold Redis's words, which it escapes and cuts.
+type failure struct {
+	what  string
+	cause error
+}
+
+func (e *failure) Error() string {
+	text := e.cause.Error()
+	if len(text) > 300 {
+		text = text[:300] + "…"
+	}
+	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(text, "?"))
+	return "redisrevoke: " + e.what + ": " + quoted[1:len(quoted)-1]
+}
+
+func (e *failure) Unwrap() error { return e.cause }
 
 // backoff is how long to wait after so many failures in a row: 50 ms, doubled up to
 // 5 s, and of that between a half and all, so that many do not come at once.
