@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bearerguard/bearerguard/jwtverify/revoke"
 	"github.com/bearerguard/bearerguard/jwtverify/revoke/redisrevoke"
 )
 
@@ -43,6 +44,7 @@ func TestAConfigWithAFaultIsRefusedAndSaysWhatToWrite(t *testing.T) {
 		"a timeout":        {func(c *redisrevoke.FollowerConfig) { c.Redis.Timeout = 5 }, "Timeout is 5ns"},
 		"no policy":        {func(c *redisrevoke.FollowerConfig) { c.WhenBehind = 0 }, "WhenBehind is required: write FailClosed"},
 		"no such policy":   {func(c *redisrevoke.FollowerConfig) { c.WhenBehind = 3 }, "WhenBehind is required"},
+		"an unmade list":   {func(c *redisrevoke.FollowerConfig) { c.List = new(revoke.List) }, "not made by New"},
 		"too little lag":   {func(c *redisrevoke.FollowerConfig) { c.MaxLag = 5 }, "at least time.Second"},
 		"negative lag":     {func(c *redisrevoke.FollowerConfig) { c.MaxLag = -time.Hour }, "at least time.Second"},
 	} {

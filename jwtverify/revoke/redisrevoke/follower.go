@@ -81,13 +81,13 @@ func NewFollower(c FollowerConfig) (*Follower, error) {
 	if c.MaxLag < time.Second {
 		faults = append(faults, fmt.Errorf("redisrevoke: Config.MaxLag is %v: write at least time.Second, since Redis is asked three times a second, or 0 for 5s", c.MaxLag))
 	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
 	if c.List == nil {
-		if c.List, err = revoke.New(revoke.Config{}); err != nil {
-			return nil, err
-		}
+		c.List, err = revoke.New(revoke.Config{})
+	} else {
+		err = c.List.Revoke() // nothing: does it work?
+	}
+	if err := errors.Join(append(faults, err)...); err != nil {
+		return nil, err
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,8 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
+	"github.com/bearerguard/bearerguard/jwtverify/jwttest"
 	"github.com/bearerguard/bearerguard/jwtverify/revoke"
 	"github.com/bearerguard/bearerguard/jwtverify/revoke/redisrevoke"
+	"github.com/bearerguard/bearerguard/middleware/httpauth"
 )
 
 const issuer = "https://issuer.example.com"
@@ -133,6 +137,39 @@ func TestBeforeAnythingWasLoadedThePolicyDecides(t *testing.T) {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, "revoked"))
 			require.Equal(t, 1, strings.Count(log.String(), "cannot be followed"), "once a minute at most")
 		})
+	}
+}
+
+// TestAnAPIThatCannotFollowAnswersWhatItsPolicySays goes through the Verifier and the
+// guard of net/http.
+func TestAnAPIThatCannotFollowAnswersWhatItsPolicySays(t *testing.T) {
+	tokens := jwttest.NewIssuer("https://api.example.com")
+	defer tokens.Close()
+	for policy, want := range map[redisrevoke.Policy]int{redisrevoke.FailClosed: 503, redisrevoke.GoOn: 200} {
+		f := startFollower(t, redisrevoke.FollowerConfig{Redis: redisrevoke.Redis{URL: "redis://" + nobody(t)}, WhenBehind: policy})
+		config := tokens.Config()
+		config.Checks = append(config.Checks, f.Check)
+		verifier, err := jwtverify.New(config)
+		require.NoError(t, err)
+		defer verifier.Close()
+		auth, err := httpauth.New(httpauth.Config{Verifier: verifier})
+		require.NoError(t, err)
+		api := httptest.NewServer(auth.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+		defer api.Close()
+		token := tokens.Token(jwttest.Claims{})
+		for range 2 { // the second time it was verified before
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, api.URL, nil)
+			require.NoError(t, err)
+			r.Header.Set("Authorization", "Bearer "+token)
+			res, err := http.DefaultClient.Do(r)
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
+			require.Equal(t, want, res.StatusCode)
+			if want == 503 {
+				require.Equal(t, "1", res.Header.Get("Retry-After"))
+				require.Empty(t, res.Header.Get("WWW-Authenticate"), "nothing is wrong with the token")
+			}
+		}
 	}
 }
 

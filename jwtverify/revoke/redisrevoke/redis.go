@@ -78,7 +78,7 @@ func (r Redis) resolve() (*target, error) {
 	default:
 		fault("URL is not one: write rediss://user:password@host:port")
 	}
-	if t.TLS == nil || len(faults) == 0 {
+	if scheme == "redis" || scheme == "rediss" {
 		faults = append(faults, t.address(rest)...)
 	}
 	if !namespace.MatchString(t.Namespace) {
