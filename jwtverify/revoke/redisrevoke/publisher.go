@@ -164,10 +164,14 @@ func (p *Publisher) change(ctx context.Context, entries []revoke.Entry) (err err
 		p.idle <- s
 	}()
 	defer context.AfterFunc(ctx, s.cancel)()
-	args := make([]string, 1, 1+2*len(entries))
-	args[0] = rand.Text()
+	ends := make(map[string]int64, len(entries)) // each but once: of two, followers see the last
 	for _, e := range entries {
 		member, until := encode(e)
+		ends[member] = max(ends[member], until)
+	}
+	args := make([]string, 1, 1+2*len(ends))
+	args[0] = rand.Text()
+	for member, until := range ends {
 		args = append(args, member, strconv.FormatInt(until, 10))
 	}
 	builder := s.conn.B()

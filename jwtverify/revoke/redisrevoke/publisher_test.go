@@ -45,6 +45,19 @@ func TestAnEntryIsKeptUntilItHasEndedAndNotMuchLonger(t *testing.T) {
 	}
 }
 
+func TestOfTwoEndsTheLaterHolds(t *testing.T) {
+	s := startRedis(t)
+	list, err := revoke.New(revoke.Config{Now: func() time.Time { return time.Now().Add(30 * time.Minute) }})
+	require.NoError(t, err)
+	f := startFollower(t, redisrevoke.FollowerConfig{Redis: s.redis(), List: list})
+	ready(t, f)
+	now := time.Now()
+	p := newPublisher(t, redisrevoke.PublisherConfig{Redis: s.redis()})
+	require.NoError(t, p.Revoke(t.Context(),
+		revoke.Token(issuer, "twice", now.Add(time.Hour)), revoke.Token(issuer, "twice", now.Add(time.Minute))))
+	answers(t, f, "twice", jwtverify.ErrRevoked)
+}
+
 func TestNamespacesKnowNothingOfEachOther(t *testing.T) {
 	s := startRedis(t)
 	other := s.redis()
