@@ -16,7 +16,7 @@ import (
 
 // Config is how a List is made. The zero Config is good.
 type Config struct {
-	// MaxEntries is how many Entries there may be. An Entry takes 40 to 55 bytes.
+	// MaxEntries is how many Entries there may be. An Entry takes 42 to 55 bytes.
 	// Zero: 1,000,000.
 	MaxEntries int
 	// Now is the clock, for tests. Nil: time.Now.
