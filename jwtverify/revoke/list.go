@@ -180,9 +180,8 @@ func nanoseconds(t time.Time) int64 {
 // hash tells Entries apart. Issuer and value are hashed apart, so that no two
 // pairs run into each other.
 func (l *List) hash(kind Kind, issuer, value string) (low, high uint64) {
-	mix := func(issuer, value uint64) uint64 { return bits.RotateLeft64(issuer, int(kind)) ^ value }
-	low = mix(maphash.String(l.seeds[0], issuer), maphash.String(l.seeds[1], value))
-	high = mix(maphash.String(l.seeds[2], issuer), maphash.String(l.seeds[3], value))
+	low = maphash.String(l.seeds[0], issuer) ^ maphash.String(l.seeds[1], value)
+	high = maphash.String(l.seeds[2], issuer) ^ maphash.String(l.seeds[3], value)
 	return low, high&^7 | uint64(kind)
 }
 

@@ -255,7 +255,7 @@ func TestAListSaysWhatAMapWouldSay(t *testing.T) {
 		l, now := newList(t, 0)
 		model := map[key]times{}
 		for range 4000 {
-			value := fmt.Sprint(random.IntN(300))
+			value := fmt.Sprint(random.IntN(12))
 			kind := revoke.Kind(1 + random.IntN(5))
 			at := func(spread int) time.Time { return now.Add(time.Duration(random.IntN(2*spread)-spread) * time.Second) }
 			switch random.IntN(10) {
