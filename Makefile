@@ -55,9 +55,12 @@ fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	done; \
 	echo "$$found fuzz targets"; test $$found -gt 0 && exit $$rc
 
-e2e: ## Run the tests against real servers; needs Node.js and npm
+e2e: ## Run the tests against real servers; needs Node.js, npm and redis-server
 	@command -v npm >/dev/null || { echo "make e2e: npm not found, install Node.js with npm" >&2; exit 1; }
+	@command -v redis-server >/dev/null || { echo "make e2e: redis-server not found, install Redis 7" >&2; exit 1; }
 	cd internal/e2e && $(GO) test -tags e2e -count 1 ./...
+	cd jwtverify/revoke/redisrevoke && $(GO) test -tags e2e -count 1 -run Test ./...
+	cd examples && $(GO) test -tags e2e -count 1 ./revocation
 
 bench: ## Compare Verify with its peers and check it against our limits, with half as much again for other work of the machine
 	cd internal/bench && $(GO) run . -check -slack 1.5

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/bearerguard/bearerguard v0.0.0
+	github.com/bearerguard/bearerguard/jwtverify/revoke/redisrevoke v0.0.0
 	github.com/bearerguard/bearerguard/middleware/grpcauth v0.0.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/stretchr/testify v1.12.1
@@ -20,6 +21,7 @@ require (
 	github.com/lestrrat-go/iter v1.0.2 // indirect
 	github.com/lestrrat-go/jwx/v2 v2.1.7 // indirect
 	github.com/lestrrat-go/option v1.0.1 // indirect
+	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/segmentio/asm v1.2.1 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
@@ -32,5 +34,7 @@ require (
 )
 
 replace github.com/bearerguard/bearerguard => ../
+
+replace github.com/bearerguard/bearerguard/jwtverify/revoke/redisrevoke => ../jwtverify/revoke/redisrevoke
 
 replace github.com/bearerguard/bearerguard/middleware/grpcauth => ../middleware/grpcauth
