@@ -37,10 +37,10 @@ race: ## The same under the race detector; needs a C compiler
 # minutes or so. In batches, since the race detector never gives memory back.
 ROUNDS ?= 50
 BATCH ?= 20
-SHARED := ReadersReadOn|FirstCallersShare|FloodAtOnce|NoReaderGets|NoMoreThan1024|CloseIsFine|TakesNobodys|CloseEnds|TimerFetchesOnce|NothingIsFetched|NobodyWaitsForAnyMore|WhoJoins|CloseWaits|RefreshIsNot|LoggerThatHangs|HangingIssuer|LeavesNothingBehind|EveryCallerSees|KeepsWhatItSays|BytesCounted
+SHARED := ReadersReadOn|FirstCallersShare|FloodAtOnce|NoReaderGets|NoMoreThan1024|CloseIsFine|TakesNobodys|CloseEnds|TimerFetchesOnce|NothingIsFetched|NobodyWaitsForAnyMore|WhoJoins|CloseWaits|RefreshIsNot|LoggerThatHangs|HangingIssuer|LeavesNothingBehind|EveryCallerSees|KeepsWhatItSays|BytesCounted|ComeAndGo|ResolvedOnceForAll|DoNotMissEachOther
 stress: ## Run the tests of concurrency 1,000 times under the race detector
 	for round in $$(seq $(ROUNDS)); do \
-		CGO_ENABLED=1 $(GO) test -race -short -count $(BATCH) -run '$(SHARED)' ./jwks ./jwtverify ./internal/cache || exit 1; \
+		CGO_ENABLED=1 $(GO) test -race -short -count $(BATCH) -run '$(SHARED)' ./jwks ./jwtverify ./jwtverify/revoke ./internal/cache || exit 1; \
 	done
 
 # `go test -list` prints the names of a package's targets and then an "ok" line with its path.
