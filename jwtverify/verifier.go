@@ -48,7 +48,6 @@ type Verifier struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	closed  atomic.Bool
-	used    atomic.Int64     // when a token of its was last taken, in Unix seconds; for Issuers that hold it
 	itself  func() *Verifier // for Errors
 	lease   *lease           // of one that Issuers resolved
 }

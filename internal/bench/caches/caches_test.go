@@ -1,3 +1,8 @@
+//go:build !race
+
+// One thing runs after another here: the race detector would look for minutes and
+// could find nothing.
+
 package main
 
 import (
