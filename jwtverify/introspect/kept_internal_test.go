@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,4 +45,41 @@ func TestNoTokenIsKept(t *testing.T) {
 		_, known = i.recall(&sum, time.Now())
 		require.False(t, known)
 	}
+}
+
+// While a machine is suspended its monotonic clock stands still, and tokens expire and
+// are revoked all the same.
+func TestASuspendedMachineKeepsNoAnswerForLonger(t *testing.T) {
+	i := &Introspector{active: newVerdicts(defaultCache), refused: newVerdicts(refusedCache)}
+	before := time.Now()
+	woken := before.Add(time.Second)
+	*(*uint64)(unsafe.Pointer(&woken)) += 600 << 30 // seconds of the wall clock alone
+	require.Equal(t, time.Second, woken.Sub(before))
+	require.Equal(t, 601*time.Second, woken.Round(0).Sub(before.Round(0)))
+	for n, kept := range []verdict{
+		{token: &jwtverify.Token{}, until: before.Add(5 * time.Minute)},
+		{err: unavailable("", 0), until: before.Add(30 * time.Second)},
+	} {
+		sum := sumOf(strings.Repeat("x", n+1))
+		i.keep(&sum, kept, before)
+		_, known := i.recall(&sum, before.Add(time.Second))
+		require.True(t, known)
+		_, known = i.recall(&sum, woken)
+		require.False(t, known)
+	}
+}
+
+// Who makes up tokens can choose what they are found by, and not what they are known by.
+func TestATokenIsKnownByItsWholeHash(t *testing.T) {
+	i := &Introspector{active: newVerdicts(defaultCache), refused: newVerdicts(refusedCache)}
+	now := time.Now()
+	own := sumOf("own")
+	alike := own
+	alike[len(alike)-1] ^= 1
+	require.Equal(t, tag(&own), tag(&alike))
+	i.keep(&own, verdict{token: &jwtverify.Token{}, until: now.Add(time.Hour)}, now)
+	_, known := i.recall(&own, now)
+	require.True(t, known)
+	_, known = i.recall(&alike, now)
+	require.False(t, known)
 }
