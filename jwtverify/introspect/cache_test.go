@@ -110,6 +110,24 @@ func TestARefusalIsKeptForNegativeTTL(t *testing.T) {
 	}
 }
 
+// A token is refused for being early no longer than it is.
+func TestATokenThatWasEarlyIsTakenWhenItsTimeComes(t *testing.T) {
+	for _, claim := range []string{"nbf", "iat"} {
+		synctest.Test(t, func(t *testing.T) {
+			begins := time.Now().Truncate(time.Second).Add(33 * time.Second)
+			issuer := &issuer{answer: fmt.Sprintf(`{"active":true,"aud":%q,%q:%d}`, audience, claim, begins.Unix())}
+			i := issuer.start(t, func(c *introspect.Config) { c.NegativeTTL = 30 * time.Second })
+			requireReason(t, i, opaque, jwtverify.ErrNotYetValid)
+			time.Sleep(time.Until(begins.Add(-30*time.Second)) - time.Nanosecond) // leeway
+			requireReason(t, i, opaque, jwtverify.ErrNotYetValid)
+			require.Equal(t, 1, issuer.asked)
+			time.Sleep(time.Nanosecond)
+			_, err := i.Verify(t.Context(), opaque)
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestWithoutACacheTheIssuerIsAskedEachTime(t *testing.T) {
 	e, i := world(t, func(c *introspect.Config) { c.CacheBytes = -1 })
 	for range 3 {
