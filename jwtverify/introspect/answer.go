@@ -117,14 +117,23 @@ func (i *Introspector) member(a *answer, name []byte, v strictjson.Value) {
 	}
 	for _, path := range i.scopes {
 		if path[0] == string(name) {
-			a.scopes = append(a.scopes, a.listAt(v, path, spaceSeparated)...)
+			a.scopes = united(a.scopes, a.listAt(v, path, spaceSeparated))
 		}
 	}
 	for _, path := range i.roles {
 		if path[0] == string(name) {
-			a.roles = append(a.roles, a.listAt(v, path, wholeOrNames)...)
+			a.roles = united(a.roles, a.listAt(v, path, wholeOrNames))
 		}
 	}
+}
+
+// united is nil only if neither list is there: an empty one allows nothing, and none says
+// nothing.
+func united(a, b []string) []string {
+	if a == nil {
+		return b
+	}
+	return append(a, b...)
 }
 
 // How a string stands for a list: as names with spaces between (RFC 6749 §3.3), or as its
@@ -135,7 +144,7 @@ const (
 )
 
 // listAt follows a path to a list of strings, or to what stands for one. Where the path
-// ends early there is none.
+// ends early there is none: it is nil.
 func (a *answer) listAt(v strictjson.Value, path []string, form int) (all []string) {
 	if len(path) > 1 {
 		_ = v.Members(func(name []byte, member strictjson.Value) error {
@@ -153,6 +162,7 @@ func (a *answer) listAt(v strictjson.Value, path []string, form int) (all []stri
 	case ok:
 		return []string{s}
 	case v.Kind() == '{' && form == wholeOrNames:
+		all = []string{}
 		_ = v.Members(func(name []byte, _ strictjson.Value) error {
 			all = append(all, string(name))
 			return nil
@@ -161,6 +171,7 @@ func (a *answer) listAt(v strictjson.Value, path []string, form int) (all []stri
 	case v.Kind() != '[':
 		a.fault = path[0] + " of the answer is neither a string nor an array"
 	}
+	all = []string{}
 	_ = v.Elements(func(e strictjson.Value) error {
 		s, ok := e.Text()
 		if !ok {
@@ -190,6 +201,18 @@ func (i *Introspector) early(name string, begins, now time.Time) verdict {
 }
 
 const refusalSize = 128 // bytes of an Error
+
+// trouble is why an exchange brought no verdict. Its text is for operators, and holds
+// nothing of the token.
+type trouble struct {
+	detail     string
+	retryAfter time.Duration // that the server asked for
+	alone      bool          // it may be this one token's doing, so others may ask
+	config     bool          // the endpoint does not take what the Config says
+}
+
+// noAnswer is trouble with what came with status 200.
+func noAnswer(detail string) *trouble { return &trouble{detail: "the answer: " + detail, alone: true} }
 
 func detailOf(err error) string {
 	if e, ok := err.(*jwtverify.Error); ok {
