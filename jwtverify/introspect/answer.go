@@ -202,18 +202,6 @@ func (i *Introspector) early(name string, begins, now time.Time) verdict {
 
 const refusalSize = 128 // bytes of an Error
 
-// trouble is why an exchange brought no verdict. Its text is for operators, and holds
-// nothing of the token.
-type trouble struct {
-	detail     string
-	retryAfter time.Duration // that the server asked for
-	alone      bool          // it may be this one token's doing, so others may ask
-	config     bool          // the endpoint does not take what the Config says
-}
-
-// noAnswer is trouble with what came with status 200.
-func noAnswer(detail string) *trouble { return &trouble{detail: "the answer: " + detail, alone: true} }
-
 func detailOf(err error) string {
 	if e, ok := err.(*jwtverify.Error); ok {
 		return e.Detail

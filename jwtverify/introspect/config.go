@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 	"github.com/bearerguard/bearerguard/internal/jose"
 	"github.com/bearerguard/bearerguard/jwks"
@@ -181,6 +182,7 @@ func New(c Config) (*Introspector, error) {
 		fixed:   c.Endpoint != "",
 		finding: make(chan struct{}, 1), turns: make(chan struct{}, maxExchanges),
 		refused: newVerdicts(refusedCache),
+		flights: map[cache.Sum]*flight{},
 	}
 	if c.Signed {
 		i.accept = signedAnswer

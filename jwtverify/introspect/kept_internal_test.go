@@ -1,17 +1,20 @@
 package introspect
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
 
@@ -40,7 +43,9 @@ func TestNoTokenIsKept(t *testing.T) {
 		require.True(t, known)
 		require.NotContains(t, fmt.Sprintf("%+v %+v %+v", v, v.token, v.err), token)
 		require.Zero(t, i.waiting.Load())
-		require.Zero(t, i.flying.Load())
+		i.mu.Lock()
+		require.Empty(t, i.flights)
+		i.mu.Unlock()
 		require.NoError(t, i.Close())
 		_, known = i.recall(&sum, time.Now())
 		require.False(t, known)
@@ -82,4 +87,15 @@ func TestATokenIsKnownByItsWholeHash(t *testing.T) {
 	require.True(t, known)
 	_, known = i.recall(&alike, now)
 	require.False(t, known)
+}
+
+// What hashes a long token gives its room back to a pool, and the next use may be far.
+func TestALongTokenIsWipedWhereItWasHashed(t *testing.T) {
+	var room []byte
+	fresh := buffers.New
+	buffers = sync.Pool{New: func() any { return &room }}
+	defer func() { buffers = sync.Pool{New: fresh} }()
+	token := strings.Repeat("s", 600)
+	require.Equal(t, cache.Sum(sha256.Sum256([]byte(token))), sumOf(token))
+	require.Equal(t, make([]byte, 600), room[:600])
 }
