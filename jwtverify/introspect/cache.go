@@ -68,7 +68,9 @@ func sumOf(token string) cache.Sum {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	*buffer = append((*buffer)[:0], token...)
-	return sha256.Sum256(*buffer)
+	sum := sha256.Sum256(*buffer)
+	clear(*buffer) // or the pool would keep tokens
+	return sum
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}

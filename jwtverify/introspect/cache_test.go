@@ -173,6 +173,22 @@ func TestATokenBelongsToWhoGotIt(t *testing.T) {
 	}
 }
 
+func TestLongTokensThatDifferAtTheirEndAreTwo(t *testing.T) {
+	e, i := world(t)
+	good, bad := strings.Repeat("a", 16<<10-1)+"1", strings.Repeat("a", 16<<10-1)+"2"
+	ok, no := says(active(e.URL, nil)), says(claims{"active": false})
+	e.say(func(w http.ResponseWriter, r *http.Request) {
+		if r.PostForm.Get("token") == good {
+			ok(w, r)
+		} else {
+			no(w, r)
+		}
+	})
+	_, err := i.Verify(t.Context(), good)
+	require.NoError(t, err)
+	requireReason(t, i, bad, jwtverify.ErrInactive)
+}
+
 func TestAnswersAreBoundInBytes(t *testing.T) {
 	const limit = 64 << 10
 	e, i := world(t, func(c *introspect.Config) { c.CacheBytes = limit })

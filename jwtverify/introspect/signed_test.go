@@ -141,6 +141,36 @@ func TestKeysThatCannotBeHadAreAnOutage(t *testing.T) {
 	}
 }
 
+// Keys that the Introspector made end with it; those that the Config brought do not.
+func TestCloseEndsTheKeysThatAreItsOwn(t *testing.T) {
+	w := newSignedWorld(t)
+	w.say(saysText(signedType, w.sign(nil, nil)))
+	theirs, err := jwks.New(jwks.Config{Issuer: w.issuer.URL})
+	require.NoError(t, err)
+	defer theirs.Close()
+	lent := &closeCounter{KeySource: theirs}
+	c := w.config()
+	c.Issuer, c.Signed, c.Keys = w.issuer.URL, true, lent
+	i := start(t, c)
+	_, err = i.Verify(t.Context(), opaque)
+	require.NoError(t, err)
+	require.NoError(t, i.Close())
+	require.Zero(t, lent.times)
+
+	_, err = w.Verify(t.Context(), opaque)
+	require.NoError(t, err)
+	require.NotZero(t, w.Status().Keys.NextRefresh)
+	require.NoError(t, w.Introspector.Close())
+	require.Zero(t, w.Status().Keys.NextRefresh, "nothing is fetched any more")
+}
+
+type closeCounter struct {
+	jwtverify.KeySource
+	times int
+}
+
+func (c *closeCounter) Close() error { c.times++; return nil }
+
 type noKeys struct{ err error }
 
 func (n noKeys) Key(context.Context, string, string) (*jwks.Key, error) { return nil, n.err }
