@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -146,11 +147,14 @@ func TestAKeyThatDoesNotSignIsAnOutage(t *testing.T) {
 		"a panic":          func() ([]byte, error) { panic("no") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			var log journal
 			e, i := world(t, func(c *introspect.Config) {
-				c.ClientSecret, c.ClientKey = "", brokenSigner{key, sign}
+				c.ClientSecret, c.ClientKey, c.Logger = "", brokenSigner{key, sign}, log.logger()
 			})
 			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
 			require.Zero(t, e.asked.Load())
+			require.NotContains(t, log.String(), "refuses to be asked", "it was not asked")
+			requireNoSecret(t, log.String()+fmt.Sprintf("%+v", i.Status()))
 		})
 	}
 }

@@ -58,7 +58,8 @@ type Config struct {
 	// carries a JWT of its own, for Issuer as its audience, that is good for a
 	// minute. It is an *rsa.PrivateKey, an *ecdsa.PrivateKey, an ed25519.PrivateKey, or
 	// what signs with one elsewhere. It is called concurrently, and should not take
-	// longer than a second.
+	// longer than a second; its time is part of the exchange's, and one that hangs
+	// keeps one of the 64 turns to ask the endpoint.
 	ClientKey crypto.Signer
 	// KeyAlgorithm is what ClientKey signs with. "": RS256 for an RSA key, and for the
 	// others the one of their curve (RFC 7518 §3.1, RFC 8037).

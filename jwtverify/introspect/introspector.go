@@ -22,7 +22,7 @@ import (
 const (
 	maxToken     = 16 << 10        // bytes of a token
 	maxExchanges = 64              // at once
-	maxWaiting   = 1024            // callers, and exchanges that have to wait for those
+	maxWaiting   = 1024            // callers
 	maxTurn      = 2 * time.Second // how long an exchange waits for others to end
 	maxTry       = time.Second     // how long the caller waits by whose token the endpoint is tried out
 	maxFind      = 2 * time.Second // how long the endpoint is looked for
@@ -82,8 +82,8 @@ type place struct {
 // the token only if the issuer says, or said no longer than Config.TTL ago, that it is
 // active, and if the answer and the Config's Checks allow it. The error is or wraps a
 // [*jwtverify.Error] otherwise, and the Token nil. It waits for at most one exchange,
-// seven seconds at most and not past the context; an exchange goes on for the others who
-// wait, and for the next, when a caller leaves.
+// seven seconds at most and not past the context; an exchange that has begun goes on when
+// its caller leaves, for the others who wait and for the next.
 func (i *Introspector) Verify(ctx context.Context, token string) (*jwtverify.Token, error) {
 	if i == nil || i.ctx == nil {
 		return nil, unavailable("the Introspector was not made by New", 0)
@@ -481,8 +481,8 @@ type Status struct {
 	Exchanges uint64 // with the endpoint that ended, since the start
 	Failures  uint64 // of those, without an answer
 
-	Down    bool      // the last exchange failed for everyone
-	NextTry time.Time // when one call tries again, if it is down
+	Down    bool      // calls are kept from an endpoint that failed for everyone
+	NextTry time.Time // when the next calls try it again, if it is down
 
 	LastError   string    // of the last exchange; "" if it brought an answer
 	LastErrorAt time.Time // of the last exchange that failed, since the start
@@ -514,8 +514,9 @@ func (i *Introspector) Status() Status {
 	return status
 }
 
-// Close ends exchanges under way and waits for them, and forgets what was kept. Keys that
-// the Config brought stay open. From then on Verify fails with
+// Close ends exchanges under way and waits for them, and forgets what was kept. It waits
+// no longer than six seconds for one that does not end, since a Transport, a ClientKey or
+// a KeySource of the Config hangs. Keys that the Config brought stay open. From then on Verify fails with
 // [jwtverify.ErrUnavailable]. It may be called more than once.
 func (i *Introspector) Close() error {
 	if i == nil || i.ctx == nil {

@@ -90,6 +90,7 @@ func TestTroubleWithTheEndpointIsAnOutageAndNotARefusal(t *testing.T) {
 			failed := requireReason(t, i, opaque, jwtverify.ErrUnavailable)
 			require.Positive(t, failed.RetryAfter)
 			require.LessOrEqual(t, failed.RetryAfter, time.Second)
+			require.NotContains(t, failed.Detail, "wrapError", "what it wraps would say more")
 			asked := e.asked.Load()
 			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
 			require.Equal(t, asked, e.asked.Load(), "a failure is not repeated at once")
