@@ -128,6 +128,19 @@ func TestATokenThatWasEarlyIsTakenWhenItsTimeComes(t *testing.T) {
 	}
 }
 
+// The issuer may take a date back.
+func TestATokenThatIsFarTooEarlyIsRefusedForNegativeTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &issuer{answer: fmt.Sprintf(`{"active":true,"aud":%q,"nbf":%d}`, audience, time.Now().Add(time.Hour).Unix())}
+		i := issuer.start(t, nil)
+		requireReason(t, i, opaque, jwtverify.ErrNotYetValid)
+		issuer.answer = activeUntil(time.Now().Add(time.Hour))
+		time.Sleep(5 * time.Second)
+		_, err := i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+	})
+}
+
 func TestWithoutACacheTheIssuerIsAskedEachTime(t *testing.T) {
 	e, i := world(t, func(c *introspect.Config) { c.CacheBytes = -1 })
 	for range 3 {

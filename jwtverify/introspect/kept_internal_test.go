@@ -53,24 +53,31 @@ func TestNoTokenIsKept(t *testing.T) {
 }
 
 // While a machine is suspended its monotonic clock stands still, and tokens expire and
-// are revoked all the same.
-func TestASuspendedMachineKeepsNoAnswerForLonger(t *testing.T) {
+// are revoked all the same. And a clock that is set back makes nothing last longer.
+func TestNeitherClockAloneKeepsAnAnswer(t *testing.T) {
 	i := &Introspector{active: newVerdicts(defaultCache), refused: newVerdicts(refusedCache)}
 	before := time.Now()
-	woken := before.Add(time.Second)
-	*(*uint64)(unsafe.Pointer(&woken)) += 600 << 30 // seconds of the wall clock alone
-	require.Equal(t, time.Second, woken.Sub(before))
-	require.Equal(t, 601*time.Second, woken.Round(0).Sub(before.Round(0)))
+	setBy := func(now time.Time, by time.Duration) time.Time {
+		set := now
+		*(*uint64)(unsafe.Pointer(&set)) += uint64(int64(by/time.Second)) << 30 // seconds of the wall clock
+		require.Equal(t, now.Sub(before), set.Sub(before))
+		require.Equal(t, by, set.Round(0).Sub(now.Round(0)))
+		return set
+	}
 	for n, kept := range []verdict{
 		{token: &jwtverify.Token{}, until: before.Add(5 * time.Minute)},
 		{err: unavailable("", 0), until: before.Add(30 * time.Second)},
 	} {
 		sum := sumOf(strings.Repeat("x", n+1))
 		i.keep(&sum, kept, before)
-		_, known := i.recall(&sum, before.Add(time.Second))
-		require.True(t, known)
-		_, known = i.recall(&sum, woken)
-		require.False(t, known)
+		for now, holds := range map[time.Time]bool{
+			before.Add(time.Second):                            true,
+			setBy(before.Add(time.Second), 10*time.Minute):     false,
+			setBy(before.Add(10*time.Minute), -10*time.Minute): false,
+		} {
+			_, known := i.recall(&sum, now)
+			require.Equal(t, holds, known)
+		}
 	}
 }
 

@@ -137,7 +137,8 @@ func TestKeysThatCannotBeHadAreAnOutage(t *testing.T) {
 	for _, err := range []error{jwks.ErrUnavailable, nil} { // a source of the caller's may forget the error
 		c := w.config()
 		c.Issuer, c.Signed, c.Keys = w.issuer.URL, true, noKeys{err}
-		requireReason(t, start(t, c), opaque, jwtverify.ErrUnavailable)
+		refused := requireReason(t, start(t, c), opaque, jwtverify.ErrUnavailable)
+		require.Contains(t, refused.Detail, "no key of the issuer's for it can be had")
 	}
 }
 
