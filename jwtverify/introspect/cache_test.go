@@ -64,6 +64,28 @@ func TestARevokedTokenLivesForTTLAndNoLonger(t *testing.T) {
 	}
 }
 
+// What the issuer says it knew when it was asked, at the earliest.
+func TestTTLBeginsWhenTheIssuerIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+			asked++
+			time.Sleep(4 * time.Second)
+			return responds(200, `{"active":true,"aud":"`+audience+`"}`), nil
+		}))
+		_, err := i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		time.Sleep(26*time.Second - time.Nanosecond)
+		_, err = i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		require.Equal(t, 1, asked)
+		time.Sleep(time.Nanosecond)
+		_, err = i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		require.Equal(t, 2, asked)
+	})
+}
+
 // RFC 7662 §4: an answer is of no use any more when the token has expired.
 func TestNoAnswerIsKeptPastExp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
