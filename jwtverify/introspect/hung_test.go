@@ -176,6 +176,26 @@ func TestCallersWhoLeaveTakeNoTurns(t *testing.T) {
 		for n := range 20 {
 			leave(fmt.Sprintf("gone-%d", n))
 		}
+		time.Sleep(time.Second)
+		require.EqualValues(t, 64, asked.Load())
+
+		// Who comes back after leaving is as good as new.
+		asked.Store(0)
+		for n := range 64 {
+			go func() { _, _ = i.Verify(t.Context(), fmt.Sprintf("busy-%d", n)) }()
+		}
+		synctest.Wait()
+		short, end := context.WithTimeout(t.Context(), time.Millisecond)
+		defer end()
+		_, err := i.Verify(short, "back")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		requireReason(t, i, "back", jwtverify.ErrInactive)
+		require.EqualValues(t, 64+1, asked.Load())
+		asked.Store(0)
+		for n := range 64 {
+			go func() { _, _ = i.Verify(t.Context(), fmt.Sprintf("busy-again-%d", n)) }()
+		}
+		synctest.Wait()
 		// One of two leaves, and the other one's exchange is made.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()

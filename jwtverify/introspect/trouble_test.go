@@ -131,6 +131,7 @@ func TestAnEndpointThatIsNotThereIsAnOutage(t *testing.T) {
 	e, i := world(t)
 	e.Close()
 	requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+	require.True(t, i.Status().Down, "no token was sent whose doing it could be")
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -533,4 +534,28 @@ func TestTroubleOfOneTokensIsForgottenAfterASecond(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// It may be one token at which a server says so: only that token waits.
+func TestAPauseThatA503AsksForIsTheTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for asks, want := range map[string]time.Duration{"20": 20 * time.Second, "3600": 30 * time.Second} {
+			asked := 0
+			i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+				asked++
+				res := responds(503, "")
+				res.Header.Set("Retry-After", asks)
+				return res, nil
+			}))
+			require.Equal(t, want, requireReason(t, i, opaque, jwtverify.ErrUnavailable).RetryAfter)
+			time.Sleep(want - time.Nanosecond)
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, 1, asked)
+			requireReason(t, i, "another", jwtverify.ErrUnavailable)
+			require.Equal(t, 2, asked)
+			time.Sleep(time.Nanosecond)
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, 3, asked)
+		}
+	})
 }
