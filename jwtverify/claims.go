@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/foreign"
 	"github.com/bearerguard/bearerguard/internal/strictjson"
 )
 
@@ -91,15 +92,13 @@ func (f *facts) member(name []byte, v strictjson.Value, from *reading) {
 		f.appid, _ = f.string(v)
 	case "cnf":
 		f.senderConstrained = true
-	case "at_hash", "c_hash", "nonce", "events", "htm", "htu", "ath", "token_introspection", "status_list":
-		f.foreign = string(name)
 	case "token_use":
 		if !v.Is("access") {
 			f.foreign = "token_use"
 		}
-	case "typ":
-		if v.Is("ID") || v.Is("Refresh") || v.Is("Offline") || v.Is("Logout") {
-			f.foreign = "typ"
+	default:
+		if foreign.Claim(name, v) {
+			f.foreign = string(name)
 		}
 	}
 	if string(name) == from.audience {

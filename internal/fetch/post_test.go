@@ -5,8 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -128,4 +130,38 @@ func TestAKeptConnectionThatWasClosedCostsNoExchange(t *testing.T) {
 	server.SetKeepAlivesEnabled(false) // closes those that are idle
 	post()
 	post()
+}
+
+// As many connections are kept as there are exchanges at once: to make one anew for each
+// would cost a handshake and a port.
+func TestExchangesAtTheSameTimeKeepTheirConnections(t *testing.T) {
+	const most = 64
+	var connections atomic.Int32
+	var together [2]sync.WaitGroup
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		round, _ := strconv.Atoi(r.URL.Query().Get("round"))
+		together[round].Done()
+		together[round].Wait()
+		_, _ = io.WriteString(w, "{}")
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	c := client(t, fetch.Options{KeepAlive: true})
+	for round := range together {
+		together[round].Add(most)
+		var exchanges sync.WaitGroup
+		for range most {
+			exchanges.Go(func() {
+				_, err := c.Post(t.Context(), fetch.Form{URL: s.URL + "?round=" + strconv.Itoa(round)})
+				require.NoError(t, err)
+			})
+		}
+		exchanges.Wait()
+		require.EqualValues(t, most, connections.Load())
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/foreign"
 	"github.com/bearerguard/bearerguard/internal/strictjson"
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
@@ -16,6 +17,7 @@ type answer struct {
 	issuer, audience  bool // are there
 	senderConstrained bool
 	foreign           string // the member that shows another kind of token, or ""
+	nonce, bearer     bool   // there is a nonce, and a typ that speaks for an access token
 	scopes, roles     []string
 	fault             string // in the places of Config.Scopes and Config.Roles
 }
@@ -28,6 +30,9 @@ func (i *Introspector) judge(text []byte, now time.Time) (verdict, *trouble) {
 		i.member(&a, name, v)
 		return nil
 	})
+	if a.nonce && !a.bearer && a.foreign == "" {
+		a.foreign = "nonce"
+	}
 	switch {
 	case err != nil:
 		return verdict{}, noAnswer("it is " + err.Error())
@@ -63,9 +68,9 @@ func (i *Introspector) judge(text []byte, now time.Time) (verdict, *trouble) {
 	case !t.Expiry.IsZero() && !now.Before(t.Expiry.Add(i.leeway)):
 		return i.refusal(jwtverify.ErrExpired, "exp of the answer has passed", now), nil
 	case now.Add(i.leeway).Before(t.NotBefore):
-		return i.refusal(jwtverify.ErrNotYetValid, "nbf of the answer is ahead", now), nil
+		return i.early("nbf", t.NotBefore, now), nil
 	case now.Add(i.leeway).Before(t.IssuedAt):
-		return i.refusal(jwtverify.ErrNotYetValid, "iat of the answer is ahead", now), nil
+		return i.early("iat", t.IssuedAt, now), nil
 	}
 	t.Issuer = i.issuer
 	if i.scopes != nil {
@@ -98,35 +103,53 @@ func (i *Introspector) member(a *answer, name []byte, v strictjson.Value) {
 		if s, ok := v.Text(); !ok || !strings.EqualFold(s, "Bearer") {
 			a.foreign = "token_type"
 		}
-	case "token_use":
-		if !v.Is("access") {
+	case "token_use": // access_token is Hydra's and Dex's way
+		if !v.Is("access") && !v.Is("access_token") {
 			a.foreign = "token_use"
 		}
-	case "typ":
-		if v.Is("ID") || v.Is("Refresh") || v.Is("Offline") || v.Is("Logout") {
-			a.foreign = "typ"
+	case "nonce": // which Keycloak's access tokens have too, before 25
+		a.nonce = true
+	default:
+		a.bearer = a.bearer || string(name) == "typ" && v.Is("Bearer")
+		if foreign.Claim(name, v) {
+			a.foreign = string(name)
 		}
 	}
 	for _, path := range i.scopes {
 		if path[0] == string(name) {
-			a.scopes = append(a.scopes, a.listAt(v, path, true)...)
+			a.scopes = united(a.scopes, a.listAt(v, path, spaceSeparated))
 		}
 	}
 	for _, path := range i.roles {
 		if path[0] == string(name) {
-			a.roles = append(a.roles, a.listAt(v, path, false)...)
+			a.roles = united(a.roles, a.listAt(v, path, wholeOrNames))
 		}
 	}
 }
 
-// listAt follows a path to a list of strings, or to a string that stands for one: as
-// names with spaces between, or as its one element. Where the path ends early there is
-// none.
-func (a *answer) listAt(v strictjson.Value, path []string, spaces bool) (all []string) {
+// united is nil only if neither list is there: an empty one allows nothing, and none says
+// nothing.
+func united(a, b []string) []string {
+	if a == nil {
+		return b
+	}
+	return append(a, b...)
+}
+
+// How a string stands for a list: as names with spaces between (RFC 6749 §3.3), or as its
+// one element. There an object does too, by the names of its members.
+const (
+	spaceSeparated = iota
+	wholeOrNames
+)
+
+// listAt follows a path to a list of strings, or to what stands for one. Where the path
+// ends early there is none: it is nil.
+func (a *answer) listAt(v strictjson.Value, path []string, form int) (all []string) {
 	if len(path) > 1 {
 		_ = v.Members(func(name []byte, member strictjson.Value) error {
 			if string(name) == path[1] {
-				all = a.listAt(member, path[1:], spaces)
+				all = a.listAt(member, path[1:], form)
 			}
 			return nil
 		})
@@ -134,13 +157,21 @@ func (a *answer) listAt(v strictjson.Value, path []string, spaces bool) (all []s
 	}
 	s, ok := v.Text()
 	switch {
-	case ok && spaces: // and nothing but spaces (RFC 6749 §3.3)
+	case ok && form == spaceSeparated: // and by nothing but spaces
 		return slices.DeleteFunc(strings.Split(s, " "), func(name string) bool { return name == "" })
 	case ok:
 		return []string{s}
+	case v.Kind() == '{' && form == wholeOrNames:
+		all = []string{}
+		_ = v.Members(func(name []byte, _ strictjson.Value) error {
+			all = append(all, string(name))
+			return nil
+		})
+		return all
 	case v.Kind() != '[':
 		a.fault = path[0] + " of the answer is neither a string nor an array"
 	}
+	all = []string{}
 	_ = v.Elements(func(e strictjson.Value) error {
 		s, ok := e.Text()
 		if !ok {
@@ -160,19 +191,16 @@ func (i *Introspector) refusal(reason jwtverify.Reason, detail string, now time.
 	}
 }
 
-const refusalSize = 128 // bytes of an Error
-
-// trouble is why an exchange brought no verdict. Its text is for operators, and holds
-// nothing of the token.
-type trouble struct {
-	detail     string
-	retryAfter time.Duration // that the server asked for
-	alone      bool          // it may be this one token's doing, so others may ask
-	config     bool          // the endpoint does not take what the Config says
+// early refuses a token until its time comes, if that is sooner.
+func (i *Introspector) early(name string, begins, now time.Time) verdict {
+	v := i.refusal(jwtverify.ErrNotYetValid, name+" of the answer is ahead", now)
+	if begins = begins.Add(-i.leeway); begins.Before(v.until) {
+		v.until = begins
+	}
+	return v
 }
 
-// noAnswer is trouble with what came with status 200.
-func noAnswer(detail string) *trouble { return &trouble{detail: "the answer: " + detail, alone: true} }
+const refusalSize = 128 // bytes of an Error
 
 func detailOf(err error) string {
 	if e, ok := err.(*jwtverify.Error); ok {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bearerguard/bearerguard/jwtverify"
 	"github.com/bearerguard/bearerguard/jwtverify/introspect"
+	"github.com/bearerguard/bearerguard/jwtverify/jwttest"
 )
 
 func TestAnActiveTokenIsATokenOfTheIssuers(t *testing.T) {
@@ -73,6 +74,8 @@ func TestTheRestOfAnAnswerDecidesToo(t *testing.T) {
 		"no element in aud":                     {answer: claims{"aud": []string{}}, config: optional, reason: jwtverify.ErrAudience},
 		"ours among the aud":                    {answer: claims{"aud": []string{"https://billing.example", audience}}},
 		"an aud that is no list of strings":     {answer: claims{"aud": []any{audience, 7}}, reason: jwtverify.ErrClaims},
+		"our aud with a slash at its end":       {answer: claims{"aud": audience + "/"}, reason: jwtverify.ErrAudience},
+		"our aud in another case":               {answer: claims{"aud": strings.ToUpper(audience)}, reason: jwtverify.ErrAudience},
 		"a prefix of our aud":                   {answer: claims{"aud": audience[:len(audience)-1]}, reason: jwtverify.ErrAudience},
 		"no exp":                                {answer: claims{"exp": nil}},
 		"exp within leeway":                     {answer: claims{"exp": now - 10}},
@@ -90,7 +93,19 @@ func TestTheRestOfAnAnswerDecidesToo(t *testing.T) {
 		"token_type of a refresh token":         {answer: claims{"token_type": "refresh_token"}, reason: jwtverify.ErrType},
 		"token_type that is no string":          {answer: claims{"token_type": []string{"Bearer"}}, reason: jwtverify.ErrType},
 		"typ of a refresh token":                {answer: claims{"typ": "Refresh"}, reason: jwtverify.ErrType},
+		"typ of an ID token":                    {answer: claims{"typ": "ID"}, reason: jwtverify.ErrType},
+		"typ of an offline token":               {answer: claims{"typ": "Offline"}, reason: jwtverify.ErrType},
+		"typ of a logout token":                 {answer: claims{"typ": "Logout"}, reason: jwtverify.ErrType},
+		"typ of an access token":                {answer: claims{"typ": "Bearer"}},
 		"token_use of an ID token":              {answer: claims{"token_use": "id"}, reason: jwtverify.ErrType},
+		"token_use of an access token":          {answer: claims{"token_use": "access"}},
+		"token_use as Hydra and Dex have it":    {answer: claims{"token_use": "access_token"}},
+		"token_use of a refresh token":          {answer: claims{"token_use": "refresh_token"}, reason: jwtverify.ErrType},
+		"token_use that is no string":           {answer: claims{"token_use": []string{"access_token"}}, reason: jwtverify.ErrType},
+		"a nonce":                               {answer: claims{"nonce": "x"}, reason: jwtverify.ErrType},
+		"a nonce, as Keycloak before 25 has it": {answer: claims{"nonce": "x", "typ": "Bearer"}},
+		"a nonce in an ID token":                {answer: claims{"nonce": "x", "typ": "ID"}, reason: jwtverify.ErrType},
+		"at_hash in a token of typ Bearer":      {answer: claims{"at_hash": "x", "typ": "Bearer"}, reason: jwtverify.ErrType},
 		"cnf":                                   {answer: claims{"cnf": claims{"jkt": "x"}}},
 		"cnf where it is refused":               {answer: claims{"cnf": claims{"jkt": "x"}}, config: strict, reason: jwtverify.ErrClaims},
 		"an empty sub":                          {answer: claims{"sub": ""}, reason: jwtverify.ErrClaims},
@@ -114,6 +129,30 @@ func TestTheRestOfAnAnswerDecidesToo(t *testing.T) {
 			require.True(t, token.ValidUntil.After(time.Now()))
 			require.False(t, token.ValidUntil.After(time.Now().Add(time.Hour+time.Minute)))
 		})
+	}
+}
+
+// An answer has only one spelling of the issuer: a tenant's name in other letters is
+// another tenant.
+func TestIssOfAnAnswerIsTheIssuerLetterByLetter(t *testing.T) {
+	e, i := world(t)
+	for n, iss := range []string{strings.ToUpper(e.URL), e.URL + "/", " " + e.URL, e.URL[:len(e.URL)-1]} {
+		e.say(says(active(iss, nil)))
+		requireReason(t, i, "token-"+strconv.Itoa(n), jwtverify.ErrIssuer)
+	}
+}
+
+// A Verifier and an Introspector must not differ about what shows another kind of token.
+func TestWhatShowsAVerifierAnotherKindOfTokenShowsAnIntrospectorToo(t *testing.T) {
+	b := newBoth(t)
+	for name, value := range map[string]any{
+		"at_hash": "x", "c_hash": "x", "nonce": "x", "events": claims{}, "htm": "GET", "htu": "x", "ath": "x",
+		"token_introspection": claims{}, "status_list": claims{}, "token_use": "refresh_token", "typ": "ID",
+	} {
+		requireReason(t, b.jwt, b.issuer.Mint(jwttest.Header{"typ": "JWT"}, jwttest.Claims{name: value}), jwtverify.ErrType)
+		b.say(says(active(b.issuer.URL, claims{name: value})))
+		refused := requireReason(t, b.opaque, "token-with-"+name, jwtverify.ErrType)
+		require.Contains(t, refused.Detail, name)
 	}
 }
 
@@ -179,11 +218,29 @@ func TestScopesAndRolesStandWhereTheConfigSays(t *testing.T) {
 	require.ElementsMatch(t, []string{"admin", "clerk of the court"}, token.Roles)
 
 	for name, fault := range map[string]claims{
-		"a number": {"role": 7}, "an element": {"permissions": []any{"a", 1}}, "an object": {"realm_access": claims{"roles": claims{"admin": 1}}},
+		"a number": {"role": 7}, "an element": {"permissions": []any{"a", 1}}, "an object": {"permissions": claims{"a": true}},
 	} {
 		e.say(says(active(e.URL, fault)))
 		requireReason(t, i, "token-with-"+strings.ReplaceAll(name, " ", "-"), jwtverify.ErrClaims)
 	}
+}
+
+// Zitadel's way, which a Verifier takes too: the roles are the names of members.
+func TestRolesMayBeTheNamesInAnObject(t *testing.T) {
+	const member = "urn:zitadel:iam:org:project:roles"
+	e, i := world(t, func(c *introspect.Config) { c.Roles = [][]string{{member}, {"nested", "roles"}} })
+	e.say(says(active(e.URL, claims{
+		member:   claims{"admin": claims{"1": "example.com"}, "clérk": claims{}},
+		"nested": claims{"roles": claims{"reader": 1}},
+	})))
+	token, err := i.Verify(t.Context(), opaque)
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"admin", "clérk", "reader"}, token.Roles)
+
+	e.say(says(active(e.URL, claims{member: claims{}})))
+	token, err = i.Verify(t.Context(), "no-roles")
+	require.NoError(t, err)
+	require.Empty(t, token.Roles)
 }
 
 // RFC 6750 §2.1; and no issuer hands out what its clients could not send.

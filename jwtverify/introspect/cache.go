@@ -22,6 +22,12 @@ type verdict struct {
 	bytes int64            // that it takes beside itself
 }
 
+// holds asks both clocks: the one on the wall may be set back, and the other stands still
+// while the machine is suspended.
+func (v *verdict) holds(now time.Time) bool {
+	return now.Before(v.until) && now.Round(0).Before(v.until)
+}
+
 type verdicts = cache.Cache[verdict]
 
 func newVerdicts(bytes int) *verdicts { return cache.New[verdict](bytes, roomSize) }
@@ -34,7 +40,7 @@ func (i *Introspector) recall(sum *cache.Sum, now time.Time) (verdict, bool) {
 			continue
 		}
 		e := known.Get(tag(sum))
-		hit := e != nil && known.Is(e, sum) && now.Before(e.Value.until)
+		hit := e != nil && known.Is(e, sum) && e.Value.holds(now)
 		known.Count(lane, hit)
 		if hit {
 			return e.Value, true
@@ -62,7 +68,9 @@ func sumOf(token string) cache.Sum {
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	*buffer = append((*buffer)[:0], token...)
-	return sha256.Sum256(*buffer)
+	sum := sha256.Sum256(*buffer)
+	clear(*buffer) // or the pool would keep tokens
+	return sum
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}

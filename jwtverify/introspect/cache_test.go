@@ -64,6 +64,28 @@ func TestARevokedTokenLivesForTTLAndNoLonger(t *testing.T) {
 	}
 }
 
+// What the issuer says it knew when it was asked, at the earliest.
+func TestTTLBeginsWhenTheIssuerIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+			asked++
+			time.Sleep(4 * time.Second)
+			return responds(200, `{"active":true,"aud":"`+audience+`"}`), nil
+		}))
+		_, err := i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		time.Sleep(26*time.Second - time.Nanosecond)
+		_, err = i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		require.Equal(t, 1, asked)
+		time.Sleep(time.Nanosecond)
+		_, err = i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		require.Equal(t, 2, asked)
+	})
+}
+
 // RFC 7662 §4: an answer is of no use any more when the token has expired.
 func TestNoAnswerIsKeptPastExp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -110,6 +132,37 @@ func TestARefusalIsKeptForNegativeTTL(t *testing.T) {
 	}
 }
 
+// A token is refused for being early no longer than it is.
+func TestATokenThatWasEarlyIsTakenWhenItsTimeComes(t *testing.T) {
+	for _, claim := range []string{"nbf", "iat"} {
+		synctest.Test(t, func(t *testing.T) {
+			begins := time.Now().Truncate(time.Second).Add(33 * time.Second)
+			issuer := &issuer{answer: fmt.Sprintf(`{"active":true,"aud":%q,%q:%d}`, audience, claim, begins.Unix())}
+			i := issuer.start(t, func(c *introspect.Config) { c.NegativeTTL = 30 * time.Second })
+			requireReason(t, i, opaque, jwtverify.ErrNotYetValid)
+			time.Sleep(time.Until(begins.Add(-30*time.Second)) - time.Nanosecond) // leeway
+			requireReason(t, i, opaque, jwtverify.ErrNotYetValid)
+			require.Equal(t, 1, issuer.asked)
+			time.Sleep(time.Nanosecond)
+			_, err := i.Verify(t.Context(), opaque)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// The issuer may take a date back.
+func TestATokenThatIsFarTooEarlyIsRefusedForNegativeTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := &issuer{answer: fmt.Sprintf(`{"active":true,"aud":%q,"nbf":%d}`, audience, time.Now().Add(time.Hour).Unix())}
+		i := issuer.start(t, nil)
+		requireReason(t, i, opaque, jwtverify.ErrNotYetValid)
+		issuer.answer = activeUntil(time.Now().Add(time.Hour))
+		time.Sleep(5 * time.Second)
+		_, err := i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+	})
+}
+
 func TestWithoutACacheTheIssuerIsAskedEachTime(t *testing.T) {
 	e, i := world(t, func(c *introspect.Config) { c.CacheBytes = -1 })
 	for range 3 {
@@ -153,6 +206,22 @@ func TestATokenBelongsToWhoGotIt(t *testing.T) {
 		token.Audience[0] = "changed"
 		token.Subject = "mallory"
 	}
+}
+
+func TestLongTokensThatDifferAtTheirEndAreTwo(t *testing.T) {
+	e, i := world(t)
+	good, bad := strings.Repeat("a", 16<<10-1)+"1", strings.Repeat("a", 16<<10-1)+"2"
+	ok, no := says(active(e.URL, nil)), says(claims{"active": false})
+	e.say(func(w http.ResponseWriter, r *http.Request) {
+		if r.PostForm.Get("token") == good {
+			ok(w, r)
+		} else {
+			no(w, r)
+		}
+	})
+	_, err := i.Verify(t.Context(), good)
+	require.NoError(t, err)
+	requireReason(t, i, bad, jwtverify.ErrInactive)
 }
 
 func TestAnswersAreBoundInBytes(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -87,6 +88,7 @@ func TestAnAssertionIsOneThatAnAuthorizationServerTakes(t *testing.T) {
 				r, form := e.request()
 				require.Empty(t, r.Header.Get("Authorization"))
 				require.Empty(t, form["client_secret"])
+				require.Equal(t, []string{clientID}, form["client_id"])
 				require.Equal(t, "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", form.Get("client_assertion_type"))
 				parts := strings.Split(form.Get("client_assertion"), ".")
 				require.Len(t, parts, 3)
@@ -113,6 +115,20 @@ func TestAnAssertionIsOneThatAnAuthorizationServerTakes(t *testing.T) {
 	}
 }
 
+func TestAClientKeySignsWithTheAlgorithmOfItsKindByDefault(t *testing.T) {
+	all := signers(t)
+	for _, alg := range []string{"RS256", "ES256", "ES384", "ES512", "EdDSA"} {
+		e, i := world(t, func(c *introspect.Config) { c.ClientSecret, c.ClientKey = "", all[alg] })
+		_, err := i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		_, form := e.request()
+		header, _, _ := strings.Cut(form.Get("client_assertion"), ".")
+		text, err := base64.RawURLEncoding.DecodeString(header)
+		require.NoError(t, err)
+		require.JSONEq(t, `{"alg":"`+alg+`","typ":"JWT"}`, string(text), "and no kid")
+	}
+}
+
 type brokenSigner struct {
 	crypto.Signer
 	sign func() ([]byte, error)
@@ -131,11 +147,14 @@ func TestAKeyThatDoesNotSignIsAnOutage(t *testing.T) {
 		"a panic":          func() ([]byte, error) { panic("no") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			var log journal
 			e, i := world(t, func(c *introspect.Config) {
-				c.ClientSecret, c.ClientKey = "", brokenSigner{key, sign}
+				c.ClientSecret, c.ClientKey, c.Logger = "", brokenSigner{key, sign}, log.logger()
 			})
 			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
 			require.Zero(t, e.asked.Load())
+			require.NotContains(t, log.String(), "refuses to be asked", "it was not asked")
+			requireNoSecret(t, log.String()+fmt.Sprintf("%+v", i.Status()))
 		})
 	}
 }
@@ -239,6 +258,23 @@ func TestFaultsOfAConfigAreNamedAtOnce(t *testing.T) {
 		require.ErrorContains(t, err, fault)
 		require.NotContains(t, err.Error(), "not-to-be-shown")
 	}
+}
+
+func TestAConfigThatIsChangedLaterChangesNothing(t *testing.T) {
+	config := introspect.Config{
+		Audience: []string{audience}, Scopes: [][]string{{"scope"}}, Roles: [][]string{{"roles"}},
+		Checks: []func(context.Context, *jwtverify.Token) error{func(context.Context, *jwtverify.Token) error { return nil }},
+	}
+	e, i := world(t, func(c *introspect.Config) {
+		c.Audience, c.Scopes, c.Roles, c.Checks = config.Audience, config.Scopes, config.Roles, config.Checks
+	})
+	e.say(says(active(e.URL, claims{"scope": "own", "roles": "own", "other": "other"})))
+	config.Audience[0] = "https://other.example.com"
+	config.Scopes[0][0], config.Roles[0][0] = "other", "other"
+	config.Checks[0] = func(context.Context, *jwtverify.Token) error { return jwtverify.ErrRejected }
+	token, err := i.Verify(t.Context(), opaque)
+	require.NoError(t, err)
+	require.Equal(t, [][]string{{"own"}, {"own"}}, [][]string{token.Scopes, token.Roles})
 }
 
 func TestAnIntrospectorThatNewDidNotMakeIsAnOutage(t *testing.T) {

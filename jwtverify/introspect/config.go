@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 	"github.com/bearerguard/bearerguard/internal/jose"
 	"github.com/bearerguard/bearerguard/jwks"
@@ -57,7 +58,8 @@ type Config struct {
 	// carries a JWT of its own, for Issuer as its audience, that is good for a
 	// minute. It is an *rsa.PrivateKey, an *ecdsa.PrivateKey, an ed25519.PrivateKey, or
 	// what signs with one elsewhere. It is called concurrently, and should not take
-	// longer than a second.
+	// longer than a second; its time is part of the exchange's, and one that hangs
+	// keeps one of the 64 turns to ask the endpoint.
 	ClientKey crypto.Signer
 	// KeyAlgorithm is what ClientKey signs with. "": RS256 for an RSA key, and for the
 	// others the one of their curve (RFC 7518 §3.1, RFC 8037).
@@ -78,8 +80,8 @@ type Config struct {
 	// array of them, or a string in which spaces separate them. All are united. Nil:
 	// {"scope"} and {"scp"}.
 	Scopes [][]string
-	// Roles are the paths to members that hold roles: an array of them, or one as a
-	// string. All are united. Nil: none.
+	// Roles are the paths to members that hold roles: an array of them, one as a string,
+	// or an object whose members' names they are. All are united. Nil: none.
 	Roles [][]string
 	// RefuseSenderConstrained refuses a token whose answer has cnf (RFC 7800), which is
 	// bound to a key of its client's: nobody here checks that binding. False: such a
@@ -181,6 +183,7 @@ func New(c Config) (*Introspector, error) {
 		fixed:   c.Endpoint != "",
 		finding: make(chan struct{}, 1), turns: make(chan struct{}, maxExchanges),
 		refused: newVerdicts(refusedCache),
+		flights: map[cache.Sum]*flight{},
 	}
 	if c.Signed {
 		i.accept = signedAnswer

@@ -11,8 +11,8 @@
 //
 // An [Introspector] has the one method that the adapters below middleware/ ask for.
 // A [Hybrid] joins one with a jwtverify.Verifier where an issuer hands out both
-// kinds, or where a JWT must be dead soon after it was revoked, or at once
-// with Config.CacheBytes: -1.
+// kinds, or where a JWT must be dead soon after it was revoked. With Config.CacheBytes:
+// -1 that is as soon as the exchanges with the issuer have ended that began before.
 //
 // # What it costs
 //
@@ -52,18 +52,26 @@
 //	active is true, and the rest holds                a Token             the token, TTL and not past exp
 //	active is false                                   ErrInactive         the token, NegativeTTL
 //	active is true, and the rest does not hold        ErrIssuer, …        the token, NegativeTTL
-//	no connection, no answer in 5 s, 5xx, 429         ErrUnavailable      every token, 1 s, doubling to 30 s
-//	401, 404, 405, 410, a redirect, no metadata       ErrUnavailable      every token, likewise
+//	no connection, 401, 404, 405, 410, 429,           ErrUnavailable      every token, 1 s, doubling to 30 s
+//	no metadata, a ClientKey that does not sign
+//	no answer in 5 s, a connection that ends, 408,    ErrUnavailable      the token, 1 s; every token, likewise,
+//	5xx, 2xx other than 200, a redirect, no JSON, no                      after three different ones in a row
+//	boolean, another media type, larger than
+//	256 KiB, a JWT that does not hold
 //	400, 403, 4xx else                                ErrUnavailable      the token, 1 s
-//	no JSON, no boolean, another media type,          ErrUnavailable      the token, 1 s
-//	larger than 256 KiB, a JWT that does not hold
 //
 // 400, 401 and 403 mean that the Config is wrong, and are logged as an error, once a
 // minute at most.
 //
 // A dead endpoint is not asked again by everyone. After an exchange that says so calls
-// fail at once, and when the time is over one call tries again, which waits a second at
-// most. What may well be one token's doing does not count: a stranger who finds a token
-// at which the endpoint, or a firewall before it, answers 403 takes nobody else's along.
-// One at which it answers 5xx does. Answers that are kept hold meanwhile, until TTL.
+// fail at once, and when the time is over up to four at once try again, of which each
+// waits a second at most. Any answer to one of them ends the outage. Answers that are
+// kept hold meanwhile, until TTL.
+//
+// What may be one token's doing is not held against the others: a stranger who finds a
+// token at which the endpoint answers 5xx, or a firewall before it 403, takes nobody
+// else's along. Only three different tokens at which it fails, with no answer to any
+// other between, look like an endpoint that is dead; 400, 403 and other 4xx never do. A
+// 503 with Retry-After keeps the one token from being asked about for as long as it says,
+// 30 s at most.
 package introspect

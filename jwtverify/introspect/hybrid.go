@@ -18,7 +18,8 @@ import (
 // Verifier decides about one token: a jwtverify.Verifier, a set of Issuers, an
 // [Introspector], or what wraps one. It is called concurrently.
 type Verifier interface {
-	// Verify returns a token that may be trusted, or an error and no token.
+	// Verify returns a token that may be trusted, or an error and no token. Each call
+	// returns a Token of its own, which the caller may change.
 	Verify(ctx context.Context, token string) (*jwtverify.Token, error)
 }
 
@@ -32,11 +33,14 @@ type HybridConfig struct {
 	Opaque Verifier
 	// IntrospectJWTs has Opaque decide too about each token that JWT accepts, for
 	// routes where a revocation must bite at once. Both must accept it, and what both
-	// say of iss, sub, client_id and jti must agree. The Token is that of JWT, with the
-	// scopes that both know of if the answer has any, and good for no longer than either
-	// says. While the issuer cannot be asked every such token is ErrUnavailable. The
-	// endpoint must know JWTs: oidc-provider's, for one, does not. False: the Verifier
-	// alone decides.
+	// say of iss, sub, client_id and jti must agree. The Token is that of JWT, good for
+	// no longer than either says. Of its scopes those are left that the answer has too,
+	// so none if it has a scope that is empty, and all if it has no scope; and so of its
+	// roles, which an Introspector finds where Config.Roles says. While the issuer cannot
+	// be asked every such token is ErrUnavailable. The endpoint must know JWTs:
+	// oidc-provider's, for one, does not. An [Introspector] is not shown a JWT of another
+	// issuer than its own, which is ErrIssuer; another Verifier that is Opaque, such as
+	// one that wraps it, is shown every JWT. False: the Verifier alone decides.
 	IntrospectJWTs bool
 }
 
@@ -91,6 +95,9 @@ func (h *Hybrid) Verify(ctx context.Context, token string) (*jwtverify.Token, er
 	if !h.config.IntrospectJWTs {
 		return own, nil
 	}
+	if i, ok := h.config.Opaque.(*Introspector); ok && own.Issuer != i.issuer {
+		return nil, &jwtverify.Error{Reason: jwtverify.ErrIssuer, Detail: "iss is not the issuer that HybridConfig.Opaque asks"}
+	}
 	said, err := h.config.Opaque.Verify(ctx, token)
 	if err != nil || said == nil {
 		return nil, err
@@ -103,21 +110,28 @@ func (h *Hybrid) Verify(ctx context.Context, token string) (*jwtverify.Token, er
 			return nil, &jwtverify.Error{Reason: jwtverify.ErrClaims, Detail: claim.name + " of the token is not that of the answer"}
 		}
 	}
-	if len(said.Scopes) > 0 {
-		own.Scopes = slices.DeleteFunc(own.Scopes, func(s string) bool { return !slices.Contains(said.Scopes, s) })
-	}
+	own.Scopes = inBoth(own.Scopes, said.Scopes)
+	own.Roles = inBoth(own.Roles, said.Roles)
 	if said.ValidUntil.Before(own.ValidUntil) && !said.Expiry.IsZero() {
 		own.ValidUntil = said.ValidUntil
 	}
 	return own, nil
 }
 
+// inBoth takes out of own what is not in said. Where said is nil nothing was said.
+func inBoth(own, said []string) []string {
+	if said == nil {
+		return own
+	}
+	return slices.DeleteFunc(own, func(s string) bool { return !slices.Contains(said, s) })
+}
+
 // isHeader reports whether a first segment makes a token one that is shaped like a JWT,
-// so that nobody but a Verifier may let it in. Somebody who looks for a way around the Verifier would spell a JWT so that
-// it is none here and is one to the issuer; so this reads as carelessly as any issuer
-// might: either alphabet, any padding, any bits at the end, JSON that the strict reader
-// would refuse, alg in any case, and any number of segments but one. What is left to be
-// opaque has no such header by any reading.
+// so that nobody but a Verifier may let it in. Somebody who looks for a way around the
+// Verifier would spell a JWT so that it is none here and is one to the issuer; so this
+// reads as carelessly as issuers do: either alphabet, any padding, any bits at the end,
+// JSON that the strict reader would refuse, alg in any case, and any number of segments
+// but one. In what no JSON reader here takes, a backslash may spell any name.
 func isHeader(segment string) bool {
 	text := careless(segment)
 	if len(text) == 0 || text[0] != '{' {
@@ -125,7 +139,7 @@ func isHeader(segment string) bool {
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(text, &members) != nil {
-		return bytes.Contains(bytes.ToLower(text), []byte("alg"))
+		return bytes.Contains(bytes.ToLower(text), []byte("alg")) || bytes.IndexByte(text, '\\') >= 0
 	}
 	for name := range members {
 		if strings.EqualFold(name, "alg") {

@@ -3,6 +3,9 @@ package introspect_test
 import (
 	"context"
 	"encoding/base64"
+	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +98,9 @@ func TestAJWTIsNeverIntrospectedInsteadOfVerified(t *testing.T) {
 		"alg escaped":                raw(`{"\u0061lg":"ES256"}`) + "." + rest,
 		"alg that is no string":      raw(`{"alg":null}`) + "." + rest,
 		"not UTF-8":                  raw("{\"alg\":\"ES256\",\"x\":\"\xff\"}") + "." + rest,
+		"alg escaped, with more":     raw(`{"\u0061lg":"ES256"}x`) + "." + rest,
+		"alg escaped, with a comma":  raw(`{"\u0061lg":"none",}`) + "." + rest,
+		"alg escaped, nested deep":   raw(`{"\u0061lg":"ES256","x":`+strings.Repeat("[", 10001)) + "." + rest,
 		"single quotes":              raw(`{'alg':'ES256'}`) + "." + rest,
 		"spaces around it":           " " + jwt,
 		"a line break in it":         header[:8] + "\n" + header[8:] + "." + rest,
@@ -200,6 +206,85 @@ func TestAnIntrospectedJWTAllowsNoMoreThanBothSay(t *testing.T) {
 	require.True(t, token.ValidUntil.After(token.Expiry))
 }
 
+// A scope that is there and empty allows nothing; one that is missing says nothing. Roles
+// are no different.
+func TestAnAnswerThatNamesNoScopesOrRolesLeavesAJWTNone(t *testing.T) {
+	scopes, roles := []string{"a", "b"}, []string{"clerk", "admin"}
+	for name, c := range map[string]struct {
+		answer        claims
+		scopes, roles []string
+	}{
+		"neither":               {claims{}, scopes, roles},
+		"an empty scope":        {claims{"scope": ""}, nil, roles},
+		"a scope of spaces":     {claims{"scope": "  "}, nil, roles},
+		"an empty scp":          {claims{"scp": []string{}}, nil, roles},
+		"other scopes":          {claims{"scope": "c"}, nil, roles},
+		"fewer scopes":          {claims{"scope": "b c"}, []string{"b"}, roles},
+		"fewer roles":           {claims{"roles": []string{"clerk", "x"}}, scopes, []string{"clerk"}},
+		"an empty list of them": {claims{"roles": []string{}}, scopes, nil},
+		"an empty object":       {claims{"roles": claims{}}, scopes, nil},
+	} {
+		for _, paths := range [][][]string{nil, {{"scope"}, {"scp"}, {"nested", "scope"}}} {
+			t.Run(name, func(t *testing.T) {
+				e := newEndpoint(t, nil)
+				answer := claims{"active": true, "aud": audience}
+				maps.Copy(answer, c.answer)
+				e.say(says(answer))
+				ask := e.config()
+				ask.Scopes, ask.Roles = paths, [][]string{{"roles"}}
+				h, err := introspect.NewHybrid(introspect.HybridConfig{
+					JWT: verifierFunc(func() (*jwtverify.Token, error) {
+						return &jwtverify.Token{Issuer: e.URL, Scopes: slices.Clone(scopes), Roles: slices.Clone(roles)}, nil
+					}),
+					Opaque: start(t, ask), IntrospectJWTs: true,
+				})
+				require.NoError(t, err)
+				for range 2 { // kept or not
+					token, err := h.Verify(t.Context(), shapedLikeAJWT)
+					require.NoError(t, err)
+					require.ElementsMatch(t, c.scopes, token.Scopes)
+					require.ElementsMatch(t, c.roles, token.Roles)
+				}
+				require.EqualValues(t, 1, e.asked.Load())
+			})
+		}
+	}
+}
+
+const shapedLikeAJWT = "eyJhbGciOiJFUzI1NiJ9.e30.c2ln" // {"alg":"ES256"}
+
+// A set of Issuers takes the JWTs of several. A live one is its own issuer's secret.
+func TestAJWTIsNotShownToAnIssuerThatDidNotMakeIt(t *testing.T) {
+	b, other := newBoth(t), newBoth(t)
+	discard := slog.New(slog.DiscardHandler)
+	ofB, ofOther := b.issuer.Config(), other.issuer.Config()
+	ofB.Logger, ofOther.Logger = discard, discard
+	issuers, err := jwtverify.NewIssuers(jwtverify.IssuersConfig{Configs: []jwtverify.Config{ofB, ofOther}, Logger: discard})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, issuers.Close()) })
+	require.NoError(t, issuers.Ready(t.Context()))
+	h, err := introspect.NewHybrid(introspect.HybridConfig{JWT: issuers, Opaque: b.opaque, IntrospectJWTs: true})
+	require.NoError(t, err)
+
+	requireReason(t, h, other.issuer.Token(nil), jwtverify.ErrIssuer)
+	require.Zero(t, b.asked.Load())
+	_, err = h.Verify(t.Context(), b.issuer.Token(nil))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, b.asked.Load())
+}
+
+// What wraps an Introspector is asked first and compared then.
+func TestAnAnswerOfAnotherIssuerSaysNothingOfAJWT(t *testing.T) {
+	b, other := newBoth(t), newBoth(t)
+	other.say(says(active("", claims{"iss": nil, "sub": nil, "client_id": nil, "jti": nil})))
+	h, err := introspect.NewHybrid(introspect.HybridConfig{
+		JWT: b.jwt, IntrospectJWTs: true,
+		Opaque: verifierFunc(func() (*jwtverify.Token, error) { return other.opaque.Verify(t.Context(), opaque) }),
+	})
+	require.NoError(t, err)
+	requireReason(t, h, b.issuer.Token(nil), jwtverify.ErrClaims)
+}
+
 type verifierFunc func() (*jwtverify.Token, error)
 
 func (f verifierFunc) Verify(context.Context, string) (*jwtverify.Token, error) { return f() }
@@ -208,7 +293,7 @@ func TestAHybridWithoutAVerdictAcceptsNothing(t *testing.T) {
 	nothing := verifierFunc(func() (*jwtverify.Token, error) { return nil, nil })
 	b := newBoth(t)
 	for _, c := range []introspect.HybridConfig{
-		{JWT: nothing, Opaque: b.opaque}, {JWT: b.jwt, Opaque: nothing, IntrospectJWTs: true},
+		{JWT: nothing, Opaque: b.opaque}, {JWT: nothing, Opaque: b.opaque, IntrospectJWTs: true}, {JWT: b.jwt, Opaque: nothing, IntrospectJWTs: true},
 	} {
 		h, err := introspect.NewHybrid(c)
 		require.NoError(t, err)

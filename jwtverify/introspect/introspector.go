@@ -2,22 +2,15 @@ package introspect
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"mime"
-	"net"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/internal/discover"
@@ -29,11 +22,15 @@ import (
 const (
 	maxToken     = 16 << 10        // bytes of a token
 	maxExchanges = 64              // at once
-	maxWaiting   = 1024            // callers, and exchanges that have to wait for those
+	maxWaiting   = 1024            // callers
 	maxTurn      = 2 * time.Second // how long an exchange waits for others to end
-	maxProbe     = time.Second     // how long the caller waits by whose token the endpoint is tried out
+	maxTry       = time.Second     // how long the caller waits by whose token the endpoint is tried out
+	maxFind      = 2 * time.Second // how long the endpoint is looked for
 	again        = time.Second     // when a token may be asked about again that alone had trouble
 	quiet        = time.Minute     // between complaints of one kind
+
+	// maxExchange is when one that does not heed its deadline is given up.
+	maxExchange = fetch.Timeout + 500*time.Millisecond
 )
 
 // Introspector asks one issuer about access tokens. It is safe for concurrent use. Close
@@ -59,15 +56,14 @@ type Introspector struct {
 
 	ctx     context.Context // ends with Close; every exchange runs under it
 	cancel  context.CancelFunc
-	flight  singleflight.Group // by the sum of a token
 	breaker breaker
 	turns   chan struct{} // one for each exchange under way
 	finding chan struct{} // held while the endpoint is looked for
 	waiting atomic.Int32  // callers
-	flying  atomic.Int32  // exchanges, those included that wait for their turn
 
 	mu         sync.Mutex // guards what follows; never held during an exchange
 	closed     bool
+	flights    map[cache.Sum]*flight // those that a caller may join
 	work       sync.WaitGroup
 	place      place
 	fixed      bool // by the Config
@@ -86,8 +82,8 @@ type place struct {
 // the token only if the issuer says, or said no longer than Config.TTL ago, that it is
 // active, and if the answer and the Config's Checks allow it. The error is or wraps a
 // [*jwtverify.Error] otherwise, and the Token nil. It waits for at most one exchange,
-// seven seconds at most and not past the context; an exchange goes on for the others who
-// wait, and for the next, when a caller leaves.
+// seven seconds at most and not past the context; an exchange that has begun goes on when
+// its caller leaves, for the others who wait and for the next.
 func (i *Introspector) Verify(ctx context.Context, token string) (*jwtverify.Token, error) {
 	if i == nil || i.ctx == nil {
 		return nil, unavailable("the Introspector was not made by New", 0)
@@ -159,7 +155,7 @@ func (i *Introspector) ask(ctx context.Context, sum cache.Sum, token string) (ve
 	if isSignedAnswer(token) {
 		return verdict{}, &jwtverify.Error{Reason: jwtverify.ErrType, Detail: "it is an introspection response"}
 	}
-	wait, probe := i.breaker.look(time.Now())
+	wait, try := i.breaker.look(time.Now())
 	if wait > 0 {
 		return verdict{}, unavailable(down, wait)
 	}
@@ -167,17 +163,21 @@ func (i *Introspector) ask(ctx context.Context, sum cache.Sum, token string) (ve
 	if i.waiting.Add(1) > maxWaiting {
 		return verdict{}, unavailable("too many wait for the introspection endpoint", again)
 	}
-	landed := i.flight.DoChan(string(sum[:]), func() (any, error) { return i.fly(sum, token), nil })
-	var patience <-chan time.Time
-	if probe {
-		timer := time.NewTimer(maxProbe)
-		defer timer.Stop()
-		patience = timer.C
+	f := i.join(sum, token)
+	if f == nil {
+		return verdict{}, unavailable(closed, 0)
 	}
+	defer i.leave(f)
+	most := maxTurn + fetch.Timeout
+	if try {
+		most = maxTry
+	}
+	patience := time.NewTimer(most)
+	defer patience.Stop()
 	select {
-	case result := <-landed:
-		return result.Val.(verdict), nil
-	case <-patience:
+	case <-f.landed:
+		return f.verdict, nil
+	case <-patience.C:
 		return verdict{}, unavailable(down, again)
 	case <-ctx.Done():
 		return verdict{}, unavailable("the caller stopped waiting for the introspection endpoint", 0)
@@ -188,21 +188,106 @@ func (i *Introspector) ask(ctx context.Context, sum cache.Sum, token string) (ve
 
 const down = "the introspection endpoint cannot be asked at the moment"
 
-// fly runs once at a time for each token, in a goroutine of its own and one more: what
-// is called there may panic, or end its goroutine, where nobody could recover.
-func (i *Introspector) fly(sum cache.Sum, token string) verdict {
+// flight is what all wait for who ask about one token at the same time.
+type flight struct {
+	sum      cache.Sum
+	deserted chan struct{} // closed when the last caller leaves before the exchange began
+	landed   chan struct{} // closed when there is a verdict
+	verdict  verdict
+
+	waiting int  // callers; guarded by the Introspector's mu, as is what follows
+	begun   bool // its exchange, which then goes on, whoever leaves
+}
+
+// join takes a caller aboard; nil once the Introspector is closed. Since a flight that
+// waits for its turn has callers there are no more of those than may wait.
+func (i *Introspector) join(sum cache.Sum, token string) *flight {
 	i.mu.Lock()
+	defer i.mu.Unlock()
 	if i.closed {
-		i.mu.Unlock()
+		return nil
+	}
+	f := i.flights[sum]
+	if f == nil {
+		f = &flight{sum: sum, deserted: make(chan struct{}), landed: make(chan struct{})}
+		i.flights[sum] = f
+		i.work.Go(func() { i.fly(f, token) })
+	}
+	f.waiting++
+	return f
+}
+
+func (i *Introspector) leave(f *flight) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if f.waiting--; f.waiting == 0 && !f.begun {
+		close(f.deserted)
+		i.forget(f)
+	}
+}
+
+func (i *Introspector) forget(f *flight) {
+	if i.flights[f.sum] == f {
+		delete(i.flights, f.sum)
+	}
+}
+
+// fly waits for a flight's turn, and then for its exchange.
+func (i *Introspector) fly(f *flight, token string) {
+	f.verdict = i.turn(f, token)
+	i.mu.Lock()
+	i.forget(f)
+	i.mu.Unlock()
+	close(f.landed)
+}
+
+func (i *Introspector) turn(f *flight, token string) verdict {
+	timer := time.NewTimer(maxTurn)
+	defer timer.Stop()
+	select {
+	case i.turns <- struct{}{}:
+	case <-timer.C:
+		return later("too many exchanges with the introspection endpoint are under way", again)
+	case <-f.deserted:
+		return later("nobody waits any more", 0)
+	case <-i.ctx.Done():
 		return later(closed, 0)
 	}
-	i.work.Add(1)
+	i.mu.Lock()
+	f.begun = f.waiting > 0
 	i.mu.Unlock()
-	defer i.work.Done()
-	defer i.flying.Add(-1)
-	if i.flying.Add(1) > maxWaiting {
-		return later("too many wait for the introspection endpoint", again)
+	if !f.begun {
+		<-i.turns
+		return later("nobody waits any more", 0)
 	}
+	v, known := i.recall(&f.sum, time.Now()) // since the caller looked
+	if known {
+		<-i.turns
+		return v
+	}
+	pass, wait := i.breaker.enter(time.Now())
+	if wait > 0 {
+		<-i.turns
+		return later(down, wait)
+	}
+	landed := guarded(func() verdict {
+		defer func() { <-i.turns }() // one that hangs keeps its turn: there are never more of them
+		defer i.breaker.release(pass)
+		return i.exchange(&f.sum, pass, token)
+	})
+	timer.Reset(maxExchange)
+	select {
+	case v := <-landed:
+		return v
+	case <-timer.C: // what the Config brought does not heed the context
+		hung := &trouble{detail: "the exchange: it went on past its deadline", alone: true}
+		return <-guarded(func() verdict { return i.troubled(&f.sum, pass, hung, time.Now()) })
+	}
+}
+
+// guarded calls what calls what the Config brought, which may panic or end its
+// goroutine where nobody could recover.
+func guarded(f func() verdict) <-chan verdict {
 	landed := make(chan verdict, 1)
 	go func() {
 		v := later("the exchange with the introspection endpoint ended its goroutine", again)
@@ -212,31 +297,13 @@ func (i *Introspector) fly(sum cache.Sum, token string) verdict {
 			}
 			landed <- v
 		}()
-		v = i.exchange(&sum, token)
+		v = f()
 	}()
-	return <-landed
+	return landed
 }
 
-// exchange waits for its turn, asks the endpoint, and keeps what it says.
-func (i *Introspector) exchange(sum *cache.Sum, token string) verdict {
-	timer := time.NewTimer(maxTurn)
-	defer timer.Stop()
-	select {
-	case i.turns <- struct{}{}:
-	case <-timer.C:
-		return later("too many exchanges with the introspection endpoint are under way", again)
-	case <-i.ctx.Done():
-		return later(closed, 0)
-	}
-	defer func() { <-i.turns }()
-	if v, known := i.recall(sum, time.Now()); known { // since the caller looked
-		return v
-	}
-	pass, wait := i.breaker.enter(time.Now())
-	if wait > 0 {
-		return later(down, wait)
-	}
-	defer i.breaker.release(pass) // for a panic too
+// exchange asks the endpoint, and keeps what it says.
+func (i *Introspector) exchange(sum *cache.Sum, pass *ticket, token string) verdict {
 	v, fault := i.introspect(token)
 	now := time.Now()
 	if i.ctx.Err() != nil {
@@ -253,8 +320,8 @@ func (i *Introspector) exchange(sum *cache.Sum, token string) verdict {
 }
 
 // settle counts an exchange, and reports whether it ended an outage.
-func (i *Introspector) settle(pass ticket, fault *trouble) (ended bool) {
-	if fault == nil || fault.alone {
+func (i *Introspector) settle(pass *ticket, fault *trouble) (ended bool) {
+	if fault == nil {
 		ended = i.breaker.succeed(pass)
 	}
 	i.mu.Lock()
@@ -266,35 +333,47 @@ func (i *Introspector) settle(pass ticket, fault *trouble) (ended bool) {
 	}
 	i.status.Failures++
 	i.status.LastError, i.status.LastErrorAt = fault.detail, time.Now()
-	if !fault.alone {
+	if fault.moved {
 		i.lost = !i.fixed
 	}
 	return ended
 }
 
 // troubled makes a verdict of trouble. What may be one token's doing is remembered for
-// that token, for a second; all else is everybody's.
-func (i *Introspector) troubled(sum *cache.Sum, pass ticket, fault *trouble, now time.Time) verdict {
+// that token; all else is everybody's.
+func (i *Introspector) troubled(sum *cache.Sum, pass *ticket, fault *trouble, now time.Time) verdict {
 	i.settle(pass, fault)
-	if fault.config {
-		i.complain(0, now, "introspect: the introspection endpoint refuses to be asked; look at Config.ClientID, what authenticates it, and Endpoint", fault)
+	var row int
+	var wait time.Duration
+	switch {
+	case fault.refused: // it lives, but so may say what stands before a dead one
+		i.breaker.release(pass)
+	case fault.alone:
+		row, wait = i.breaker.suspect(sum, pass, now, fault.retryAfter)
+	default:
+		row, wait = i.breaker.fail(pass, now, fault.retryAfter)
 	}
+	v := later(fault.detail, wait)
 	if fault.alone {
-		if !fault.config {
-			i.complain(1, now, "introspect: the introspection endpoint says what is no answer", fault)
-		}
-		v := later(fault.detail, again)
-		v.until, v.bytes = now.Add(again), refusalSize+int64(len(fault.detail))
+		pause := max(again, min(fault.retryAfter, longestRest))
+		v.err.RetryAfter = max(pause, wait)
+		v.until, v.bytes = now.Add(pause), refusalSize+int64(len(fault.detail))
 		i.keep(sum, v, now)
-		return v
 	}
-	// A kept connection may lead to where nobody answers any more.
-	i.client.Close()
-	first, wait := i.breaker.fail(pass, now, fault.retryAfter)
-	if first {
+	if row > 0 {
+		// A kept connection may lead to where nobody answers any more.
+		i.client.Close()
+	}
+	switch {
+	case fault.config:
+		i.complain(0, now, "introspect: the introspection endpoint refuses to be asked; look at Config.ClientID, what authenticates it, and Endpoint", fault)
+	case fault.alone:
+		i.complain(1, now, "introspect: the introspection endpoint gave no answer about a token", fault)
+	}
+	if row == 1 {
 		i.log(slog.LevelWarn, "introspect: the introspection endpoint cannot be asked", "error", fault.detail)
 	}
-	return later(fault.detail, wait)
+	return v
 }
 
 // introspect makes one exchange, five seconds long at most.
@@ -310,8 +389,9 @@ func (i *Introspector) introspect(token string) (verdict, *trouble) {
 		Values: url.Values{"token": {token}, "token_type_hint": {"access_token"}},
 	}
 	if err := i.authenticate(&form); err != nil {
-		return verdict{}, &trouble{detail: err.Error(), config: true}
+		return verdict{}, &trouble{detail: "Config.ClientKey: " + err.Error()}
 	}
+	asked := time.Now()
 	res, err := i.client.Post(ctx, form)
 	if err != nil {
 		return verdict{}, exchangeFault(err)
@@ -328,50 +408,12 @@ func (i *Introspector) introspect(token string) (verdict, *trouble) {
 			return verdict{}, noAnswer("the JWT: " + err.Error())
 		}
 	}
-	return i.judge(text, now)
-}
-
-// exchangeFault judges an exchange that brought no answer.
-func exchangeFault(err error) *trouble {
-	fault := &trouble{detail: "the exchange: " + told(err), retryAfter: fetch.RetryAfter(err)}
-	var answered *fetch.StatusError
-	if errors.Is(err, fetch.ErrTooLarge) {
-		fault.alone = true
+	v, fault := i.judge(text, now)
+	if fault == nil {
+		// The issuer may have found out long before the answer was here.
+		v.until = v.until.Add(asked.Sub(now))
 	}
-	if errors.As(err, &answered) {
-		switch s := answered.Status; {
-		case s == http.StatusUnauthorized: // the same for every token
-			fault.config = true
-		case s == http.StatusBadRequest, s == http.StatusForbidden:
-			// Or a firewall does not like this token, or it is of a kind that the
-			// endpoint does not know.
-			fault.config, fault.alone = true, true
-		case s == http.StatusNotFound, s == http.StatusMethodNotAllowed, s == http.StatusRequestTimeout, s == http.StatusGone, s == http.StatusTooManyRequests:
-		case 400 <= s && s < 500:
-			fault.alone = true
-		}
-	}
-	return fault
-}
-
-// told is an error of an exchange's as far as it is in nobody's power to write the token
-// into it: a server may send back what it got in a status line, and net/http quotes a
-// broken one.
-func told(err error) string {
-	var status *fetch.StatusError
-	var network net.Error
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &status):
-		return status.Error()
-	case errors.As(err, &certificate):
-		return printable(certificate.Error())
-	case errors.As(err, &network), errors.Is(err, fetch.ErrTooLarge), errors.Is(err, context.Canceled):
-		return printable(err.Error())
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection ended"
-	}
-	return fmt.Sprintf("it failed with a %T", err)
+	return v, fault
 }
 
 // find finds the endpoint. One that has moved is looked for anew; while that fails the
@@ -395,6 +437,9 @@ func (i *Introspector) find(ctx context.Context) (place, error) {
 	if known { // somebody else found it meanwhile
 		return at, nil
 	}
+	// Where no metadata can be had there must be time left to ask the old endpoint.
+	ctx, cancel := context.WithTimeout(ctx, maxFind)
+	defer cancel()
 	url, reach, err := discover.Find(ctx, i.finder, i.issuer, "introspection_endpoint")
 	if err != nil && at.url == "" {
 		return place{}, err
@@ -436,8 +481,8 @@ type Status struct {
 	Exchanges uint64 // with the endpoint that ended, since the start
 	Failures  uint64 // of those, without an answer
 
-	Down    bool      // the last exchange failed for everyone
-	NextTry time.Time // when one call tries again, if it is down
+	Down    bool      // calls are kept from an endpoint that failed for everyone
+	NextTry time.Time // when the next calls try it again, if it is down
 
 	LastError   string    // of the last exchange; "" if it brought an answer
 	LastErrorAt time.Time // of the last exchange that failed, since the start
@@ -469,8 +514,9 @@ func (i *Introspector) Status() Status {
 	return status
 }
 
-// Close ends exchanges under way and waits for them, and forgets what was kept. Keys that
-// the Config brought stay open. From then on Verify fails with
+// Close ends exchanges under way and waits for them, and forgets what was kept. It waits
+// no longer than six seconds for one that does not end, since a Transport, a ClientKey or
+// a KeySource of the Config hangs. Keys that the Config brought stay open. From then on Verify fails with
 // [jwtverify.ErrUnavailable]. It may be called more than once.
 func (i *Introspector) Close() error {
 	if i == nil || i.ctx == nil {

@@ -1,16 +1,20 @@
 package introspect
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/jwtverify"
 )
 
@@ -39,9 +43,66 @@ func TestNoTokenIsKept(t *testing.T) {
 		require.True(t, known)
 		require.NotContains(t, fmt.Sprintf("%+v %+v %+v", v, v.token, v.err), token)
 		require.Zero(t, i.waiting.Load())
-		require.Zero(t, i.flying.Load())
+		i.mu.Lock()
+		require.Empty(t, i.flights)
+		i.mu.Unlock()
 		require.NoError(t, i.Close())
 		_, known = i.recall(&sum, time.Now())
 		require.False(t, known)
 	}
+}
+
+// While a machine is suspended its monotonic clock stands still, and tokens expire and
+// are revoked all the same. And a clock that is set back makes nothing last longer.
+func TestNeitherClockAloneKeepsAnAnswer(t *testing.T) {
+	i := &Introspector{active: newVerdicts(defaultCache), refused: newVerdicts(refusedCache)}
+	before := time.Now()
+	setBy := func(now time.Time, by time.Duration) time.Time {
+		set := now
+		*(*uint64)(unsafe.Pointer(&set)) += uint64(int64(by/time.Second)) << 30 // seconds of the wall clock
+		require.Equal(t, now.Sub(before), set.Sub(before))
+		require.Equal(t, by, set.Round(0).Sub(now.Round(0)))
+		return set
+	}
+	for n, kept := range []verdict{
+		{token: &jwtverify.Token{}, until: before.Add(5 * time.Minute)},
+		{err: unavailable("", 0), until: before.Add(30 * time.Second)},
+	} {
+		sum := sumOf(strings.Repeat("x", n+1))
+		i.keep(&sum, kept, before)
+		for now, holds := range map[time.Time]bool{
+			before.Add(time.Second):                            true,
+			setBy(before.Add(time.Second), 10*time.Minute):     false,
+			setBy(before.Add(10*time.Minute), -10*time.Minute): false,
+		} {
+			_, known := i.recall(&sum, now)
+			require.Equal(t, holds, known)
+		}
+	}
+}
+
+// Who makes up tokens can choose what they are found by, and not what they are known by.
+func TestATokenIsKnownByItsWholeHash(t *testing.T) {
+	i := &Introspector{active: newVerdicts(defaultCache), refused: newVerdicts(refusedCache)}
+	now := time.Now()
+	own := sumOf("own")
+	alike := own
+	alike[len(alike)-1] ^= 1
+	require.Equal(t, tag(&own), tag(&alike))
+	i.keep(&own, verdict{token: &jwtverify.Token{}, until: now.Add(time.Hour)}, now)
+	_, known := i.recall(&own, now)
+	require.True(t, known)
+	_, known = i.recall(&alike, now)
+	require.False(t, known)
+}
+
+// What hashes a long token gives its room back to a pool, and the next use may be far.
+func TestALongTokenIsWipedWhereItWasHashed(t *testing.T) {
+	var room []byte
+	fresh := buffers.New
+	buffers = sync.Pool{New: func() any { return &room }}
+	defer func() { buffers = sync.Pool{New: fresh} }()
+	token := strings.Repeat("s", 600)
+	require.Equal(t, cache.Sum(sha256.Sum256([]byte(token))), sumOf(token))
+	require.Equal(t, make([]byte, 600), room[:600])
 }

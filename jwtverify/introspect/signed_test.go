@@ -52,8 +52,6 @@ func (w *signedWorld) sign(header jwttest.Header, changes jwttest.Claims) string
 
 func TestASignedAnswerIsOneOfTheIssuersForThisClient(t *testing.T) {
 	now := time.Now().Unix()
-	w := newSignedWorld(t)
-	n := 0
 	for name, c := range map[string]struct {
 		header jwttest.Header
 		claims jwttest.Claims
@@ -68,8 +66,14 @@ func TestASignedAnswerIsOneOfTheIssuersForThisClient(t *testing.T) {
 		"typ JWT":                             {header: jwttest.Header{"typ": "JWT"}, reason: jwtverify.ErrUnavailable, detail: "typ"},
 		"alg none":                            {header: jwttest.Header{"alg": "none"}, reason: jwtverify.ErrUnavailable, detail: "signature"},
 		"alg HS256":                           {header: jwttest.Header{"alg": "HS256"}, reason: jwtverify.ErrUnavailable, detail: "alg"},
+		"alg HS384":                           {header: jwttest.Header{"alg": "HS384"}, reason: jwtverify.ErrUnavailable, detail: "alg"},
+		"alg HS512":                           {header: jwttest.Header{"alg": "HS512"}, reason: jwtverify.ErrUnavailable, detail: "alg"},
 		"another alg than the key's":          {header: jwttest.Header{"alg": "RS256"}, reason: jwtverify.ErrUnavailable, detail: "key"},
 		"an unknown kid":                      {header: jwttest.Header{"kid": "none"}, reason: jwtverify.ErrUnavailable, detail: "key"},
+		"an empty kid":                        {header: jwttest.Header{"kid": ""}, reason: jwtverify.ErrUnavailable, detail: "kid"},
+		"a kid of more than 512 bytes":        {header: jwttest.Header{"kid": strings.Repeat("k", 513)}, reason: jwtverify.ErrUnavailable, detail: "kid is empty or too long"},
+		"b64":                                 {header: jwttest.Header{"b64": true}, reason: jwtverify.ErrUnavailable, detail: "b64"},
+		"enc":                                 {header: jwttest.Header{"enc": "A256GCM"}, reason: jwtverify.ErrUnavailable, detail: "enc"},
 		"crit":                                {header: jwttest.Header{"crit": []string{"x"}}, reason: jwtverify.ErrUnavailable, detail: "crit"},
 		"cty":                                 {header: jwttest.Header{"cty": "JWT"}, reason: jwtverify.ErrUnavailable, detail: "cty"},
 		"another issuer":                      {claims: jwttest.Claims{"iss": "https://other.example"}, reason: jwtverify.ErrUnavailable, detail: "iss"},
@@ -95,26 +99,25 @@ func TestASignedAnswerIsOneOfTheIssuersForThisClient(t *testing.T) {
 		"another spelling":                    {change: func(s string) string { return s + "=" }, reason: jwtverify.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
+			w := newSignedWorld(t)
 			text := w.sign(c.header, c.claims)
 			if c.change != nil {
 				text = c.change(text)
 			}
 			w.say(saysText(signedType+"; charset=utf-8", text))
-			n++
-			token := "token-" + strings.Repeat("x", n)
 			if c.reason != "" {
-				refused := requireReason(t, w, token, c.reason)
+				refused := requireReason(t, w, opaque, c.reason)
 				require.Contains(t, refused.Detail, c.detail)
 				return
 			}
-			got, err := w.Verify(t.Context(), token)
+			got, err := w.Verify(t.Context(), opaque)
 			require.NoError(t, err)
 			require.Equal(t, "alice", got.Subject)
+			require.NotEmpty(t, w.Status().Keys.Keys)
 			r, _ := w.request()
 			require.Equal(t, signedType, r.Header.Get("Accept"))
 		})
 	}
-	require.NotEmpty(t, w.Status().Keys.Keys)
 }
 
 func TestAPlainAnswerIsNoneWhereItMustBeSigned(t *testing.T) {
@@ -130,18 +133,48 @@ func TestAPlainAnswerIsNoneWhereItMustBeSigned(t *testing.T) {
 
 func TestKeysThatCannotBeHadAreAnOutage(t *testing.T) {
 	w := newSignedWorld(t)
-	c := w.config()
-	c.Issuer, c.Signed, c.Keys = w.issuer.URL, true, noKeys{}
-	i := start(t, c)
 	w.say(saysText(signedType, w.sign(nil, nil)))
-	requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+	for _, err := range []error{jwks.ErrUnavailable, nil} { // a source of the caller's may forget the error
+		c := w.config()
+		c.Issuer, c.Signed, c.Keys = w.issuer.URL, true, noKeys{err}
+		refused := requireReason(t, start(t, c), opaque, jwtverify.ErrUnavailable)
+		require.Contains(t, refused.Detail, "no key of the issuer's for it can be had")
+	}
 }
 
-type noKeys struct{}
+// Keys that the Introspector made end with it; those that the Config brought do not.
+func TestCloseEndsTheKeysThatAreItsOwn(t *testing.T) {
+	w := newSignedWorld(t)
+	w.say(saysText(signedType, w.sign(nil, nil)))
+	theirs, err := jwks.New(jwks.Config{Issuer: w.issuer.URL})
+	require.NoError(t, err)
+	defer theirs.Close()
+	lent := &closeCounter{KeySource: theirs}
+	c := w.config()
+	c.Issuer, c.Signed, c.Keys = w.issuer.URL, true, lent
+	i := start(t, c)
+	_, err = i.Verify(t.Context(), opaque)
+	require.NoError(t, err)
+	require.NoError(t, i.Close())
+	require.Zero(t, lent.times)
 
-func (noKeys) Key(context.Context, string, string) (*jwks.Key, error) {
-	return nil, jwks.ErrUnavailable
+	_, err = w.Verify(t.Context(), opaque)
+	require.NoError(t, err)
+	require.NotZero(t, w.Status().Keys.NextRefresh)
+	require.NoError(t, w.Introspector.Close())
+	require.Zero(t, w.Status().Keys.NextRefresh, "nothing is fetched any more")
 }
+
+type closeCounter struct {
+	jwtverify.KeySource
+	times int
+}
+
+func (c *closeCounter) Close() error { c.times++; return nil }
+
+type noKeys struct{ err error }
+
+func (n noKeys) Key(context.Context, string, string) (*jwks.Key, error) { return nil, n.err }
 
 // RFC 9701 §8.1: an answer about a token must not pass for one, with anybody. This one
 // has all that an access token needs, beside its typ.

@@ -2,6 +2,7 @@ package introspect_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,15 @@ import (
 
 	"github.com/bearerguard/bearerguard/jwtverify"
 	"github.com/bearerguard/bearerguard/jwtverify/introspect"
+)
+
+// whose is what an endpoint's trouble with one token means for others.
+type whose int
+
+const (
+	everyones whose = iota // it certainly is not the token's doing
+	suspected              // three different tokens in a row make it everyone's
+	theTokens              // never
 )
 
 // One row for each way in which an endpoint fails: none is a refusal. What may be the
@@ -37,46 +48,71 @@ func TestTroubleWithTheEndpointIsAnOutageAndNotARefusal(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc
-		alone  bool
+		whose  whose
 		config bool
 	}{
-		"400":                       {answer: fails(400), alone: true, config: true},
 		"401":                       {answer: fails(401), config: true},
-		"403":                       {answer: fails(403), alone: true, config: true},
 		"404":                       {answer: fails(404)},
 		"405":                       {answer: fails(405)},
-		"413":                       {answer: fails(413), alone: true},
+		"410":                       {answer: fails(410)},
 		"429":                       {answer: fails(429)},
-		"500":                       {answer: fails(500)},
-		"502":                       {answer: fails(502)},
-		"503":                       {answer: fails(503)},
-		"a redirect":                {answer: http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP},
-		"a connection that ends":    {answer: drop},
-		"no HTTP":                   {answer: raw("nonsense " + opaque + "\r\n\r\n")},
-		"the token as a status":     {answer: raw("HTTP/1.1 " + opaque + "\r\n\r\n")},
-		"the token as a field":      {answer: raw("HTTP/1.1 200 OK\r\n" + opaque + "\r\n\r\n")},
-		"a body that is cut short":  {answer: raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")},
-		"a chunk that is no number": {answer: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + opaque + "\r\n")},
+		"204":                       {answer: fails(204), whose: suspected},
+		"408":                       {answer: fails(408), whose: suspected},
+		"500":                       {answer: fails(500), whose: suspected},
+		"502":                       {answer: fails(502), whose: suspected},
+		"503":                       {answer: fails(503), whose: suspected},
+		"a redirect":                {answer: http.RedirectHandler("/elsewhere", http.StatusTemporaryRedirect).ServeHTTP, whose: suspected},
+		"a connection that ends":    {answer: drop, whose: suspected},
+		"no HTTP":                   {answer: raw("nonsense " + opaque + "\r\n\r\n"), whose: suspected},
+		"the token as a status":     {answer: raw("HTTP/1.1 " + opaque + "\r\n\r\n"), whose: suspected},
+		"the token as a field":      {answer: raw("HTTP/1.1 200 OK\r\n" + opaque + "\r\n\r\n"), whose: suspected},
+		"a body that is cut short":  {answer: raw("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"), whose: suspected},
+		"a chunk that is no number": {answer: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + opaque + "\r\n"), whose: suspected},
+		"a page":                    {answer: saysText("text/html", "<title>"+opaque+"</title>"), whose: suspected},
+		"no JSON":                   {answer: saysText("application/json", opaque), whose: suspected},
+		"larger than any can be":    {answer: saysText("application/json", strings.Repeat(" ", 300<<10)), whose: suspected},
+		"400":                       {answer: fails(400), whose: theTokens, config: true},
+		"402":                       {answer: fails(402), whose: theTokens},
+		"403":                       {answer: fails(403), whose: theTokens, config: true},
+		"413":                       {answer: fails(413), whose: theTokens},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log journal
 			e, i := world(t, func(c *introspect.Config) { c.Logger = log.logger() })
-			e.say(c.answer)
+			bad, good := c.answer, says(active(e.URL, nil))
+			e.say(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.PostForm.Get("token"), "good") {
+					good(w, r)
+					return
+				}
+				bad(w, r)
+			})
 			failed := requireReason(t, i, opaque, jwtverify.ErrUnavailable)
 			require.Positive(t, failed.RetryAfter)
 			require.LessOrEqual(t, failed.RetryAfter, time.Second)
+			require.NotContains(t, failed.Detail, "wrapError", "what it wraps would say more")
 			asked := e.asked.Load()
 			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
 			require.Equal(t, asked, e.asked.Load(), "a failure is not repeated at once")
+			require.Equal(t, c.whose == everyones, i.Status().Down)
+			if c.whose != everyones {
+				_, err := i.Verify(t.Context(), "good-1")
+				require.NoError(t, err)
+				for n := range 2 {
+					requireReason(t, i, fmt.Sprintf("after-an-answer-%d", n), jwtverify.ErrUnavailable)
+				}
+				require.False(t, i.Status().Down, "an answer came between")
+				requireReason(t, i, "the-third", jwtverify.ErrUnavailable)
+				require.Equal(t, c.whose == suspected, i.Status().Down)
+			}
 
-			e.say(says(active(e.URL, nil)))
-			_, err := i.Verify(t.Context(), "another")
-			if c.alone {
+			asked = e.asked.Load()
+			_, err := i.Verify(t.Context(), "good-2")
+			if c.whose == theTokens {
 				require.NoError(t, err)
 			} else {
 				require.ErrorIs(t, err, jwtverify.ErrUnavailable)
 				require.Equal(t, asked, e.asked.Load())
-				require.True(t, i.Status().Down)
 			}
 			require.Equal(t, c.config, strings.Contains(log.String(), "level=ERROR msg=\"introspect: the introspection endpoint refuses to be asked"), log.String())
 			requireNoSecret(t, log.String()+fmt.Sprintf("%+v", i.Status()))
@@ -95,6 +131,7 @@ func TestAnEndpointThatIsNotThereIsAnOutage(t *testing.T) {
 	e, i := world(t)
 	e.Close()
 	requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+	require.True(t, i.Status().Down, "no token was sent whose doing it could be")
 
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -174,21 +211,30 @@ func TestADeadEndpointCostsNobodyFiveSecondsTwice(t *testing.T) {
 			requireReason(t, i, token, jwtverify.ErrUnavailable)
 			return time.Since(began)
 		}
-		require.Equal(t, 5*time.Second, spend("first"))
+		together := func(kind string) (longest time.Duration) {
+			var spent [4]time.Duration
+			var callers sync.WaitGroup
+			for n := range spent {
+				callers.Go(func() { spent[n] = spend(fmt.Sprintf("%s-%d", kind, n)) })
+			}
+			callers.Wait()
+			return slices.Max(spent[:])
+		}
+		require.Equal(t, 5*time.Second, together("first"))
 		for n := range 20 {
 			require.Zero(t, spend(fmt.Sprintf("token-%d", n)))
 		}
-		require.EqualValues(t, 1, asked.Load())
+		require.EqualValues(t, 4, asked.Load())
 		var pauses []time.Duration
 		for len(pauses) < 9 {
 			pause := time.Until(i.Status().NextTry)
 			pauses = append(pauses, pause)
 			time.Sleep(pause)
 			before := asked.Load()
-			require.Equal(t, time.Second, spend("probe"), "who tries it out waits a second and no more")
+			require.Equal(t, time.Second, together("try"), "who tries it out waits a second and no more")
 			require.Zero(t, spend("while-it-is-tried-out"))
-			require.Equal(t, before+1, asked.Load())
-			time.Sleep(4 * time.Second) // the try ends
+			require.Equal(t, before+4, asked.Load())
+			time.Sleep(4 * time.Second) // the tries end
 			synctest.Wait()
 		}
 		for n, pause := range pauses {
@@ -345,4 +391,171 @@ func TestATransportThatPanicsOrEndsItsGoroutineEndsNothingElse(t *testing.T) {
 		}
 		requireNoSecret(t, log.String())
 	}
+}
+
+// A stranger who has found a token at which the endpoint fails locks nobody out with it,
+// neither while all is well nor in the middle of an outage.
+func TestATokenAtWhichTheEndpointFailsIsNobodyElsesTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if down.Load() || strings.Contains(string(body), "poison") {
+				return responds(500, ""), nil
+			}
+			time.Sleep(20 * time.Millisecond)
+			return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+		}))
+		var attack sync.WaitGroup
+		defer attack.Wait()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		attack.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = i.Verify(ctx, "poison")
+				time.Sleep(7 * time.Millisecond)
+			}
+		})
+		for n := range 100 {
+			_, err := i.Verify(t.Context(), fmt.Sprintf("good-%d", n))
+			require.NoError(t, err)
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.False(t, i.Status().Down)
+
+		down.Store(true)
+		for n := range 3 {
+			requireReason(t, i, fmt.Sprintf("lost-%d", n), jwtverify.ErrUnavailable)
+		}
+		require.True(t, i.Status().Down)
+		down.Store(false)
+		time.Sleep(time.Second)
+		_, err := i.Verify(t.Context(), "good-again")
+		require.NoError(t, err)
+		require.False(t, i.Status().Down)
+	})
+}
+
+// A firewall before a dead endpoint may answer 403 by itself: that says nothing of what
+// is behind it.
+func TestATokenThatIsForbiddenEndsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "passwd") {
+				return responds(403, ""), nil
+			}
+			return responds(502, ""), nil
+		}))
+		for n := range 3 {
+			requireReason(t, i, fmt.Sprintf("good-%d", n), jwtverify.ErrUnavailable)
+			requireReason(t, i, fmt.Sprintf("passwd-%d", n), jwtverify.ErrUnavailable)
+		}
+		require.True(t, i.Status().Down)
+		time.Sleep(time.Second)
+		for n := range 10 {
+			requireReason(t, i, fmt.Sprintf("passwd-again-%d", n), jwtverify.ErrUnavailable)
+		}
+		require.True(t, i.Status().Down)
+	})
+}
+
+// The answer to one try ends an outage, whatever became of the others meanwhile.
+func TestAnyAnswerToATryEndsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "poison") {
+				return responds(500, ""), nil
+			}
+			time.Sleep(20 * time.Millisecond)
+			return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+		}))
+		poison := func(kind string) {
+			for n := range 3 {
+				requireReason(t, i, fmt.Sprintf("poison-%s-%d", kind, n), jwtverify.ErrUnavailable)
+			}
+			require.True(t, i.Status().Down)
+		}
+		poison("before")
+		time.Sleep(time.Second)
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			_, err := i.Verify(t.Context(), "good")
+			require.NoError(t, err)
+		})
+		synctest.Wait()
+		poison("between")
+		callers.Wait()
+		require.False(t, i.Status().Down)
+	})
+}
+
+func TestATryThatPanicsLeavesRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var state atomic.Int32
+		i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+			switch state.Load() {
+			case 0:
+				return responds(401, ""), nil
+			case 1:
+				panic("no")
+			}
+			return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+		}))
+		requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+		time.Sleep(time.Second)
+		state.Store(1)
+		for n := range 10 {
+			requireReason(t, i, fmt.Sprintf("panics-%d", n), jwtverify.ErrUnavailable)
+		}
+		state.Store(2)
+		_, err := i.Verify(t.Context(), "good")
+		require.NoError(t, err)
+	})
+}
+
+func TestTroubleOfOneTokensIsForgottenAfterASecond(t *testing.T) {
+	for _, status := range []int{403, 500} {
+		synctest.Test(t, func(t *testing.T) {
+			var healed atomic.Bool
+			i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+				if healed.Load() {
+					return responds(200, activeUntil(time.Now().Add(time.Hour))), nil
+				}
+				return responds(status, ""), nil
+			}))
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			healed.Store(true)
+			time.Sleep(time.Second - time.Nanosecond)
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			time.Sleep(time.Nanosecond)
+			_, err := i.Verify(t.Context(), opaque)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// It may be one token at which a server says so: only that token waits.
+func TestAPauseThatA503AsksForIsTheTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for asks, want := range map[string]time.Duration{"20": 20 * time.Second, "3600": 30 * time.Second} {
+			asked := 0
+			i := start(t, inMemory(func(*http.Request) (*http.Response, error) {
+				asked++
+				res := responds(503, "")
+				res.Header.Set("Retry-After", asks)
+				return res, nil
+			}))
+			require.Equal(t, want, requireReason(t, i, opaque, jwtverify.ErrUnavailable).RetryAfter)
+			time.Sleep(want - time.Nanosecond)
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, 1, asked)
+			requireReason(t, i, "another", jwtverify.ErrUnavailable)
+			require.Equal(t, 2, asked)
+			time.Sleep(time.Nanosecond)
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.Equal(t, 3, asked)
+		}
+	})
 }
