@@ -52,7 +52,7 @@ func (v *Verifier) verified(t *Token, key *jwks.Key) verified {
 // whole in vain.
 func (m *tokens) tag(c compact) cache.Tag {
 	end := c.signature[max(0, len(c.signature)-16):]
-	return cache.Tag(maphash.Bytes(m.seed, c.header) ^ maphash.Bytes(m.seed, end))
+	return cache.Tag(maphash.String(m.seed, c.header) ^ maphash.String(m.seed, end))
 }
 
 // find finds a token that was kept; nil if it was not.
@@ -61,7 +61,7 @@ func (m *tokens) find(s *scratch, c compact) *cache.Entry[verified] {
 		return nil
 	}
 	if e := m.Get(m.tag(c)); e != nil {
-		if sum := sha256.Sum256(s.token); m.Is(e, &sum) {
+		if sum := sha256.Sum256(s.bytes(c.token)); m.Is(e, &sum) {
 			return e
 		}
 	}
@@ -71,7 +71,7 @@ func (m *tokens) find(s *scratch, c compact) *cache.Entry[verified] {
 
 // keep keeps a token, whose strings take some bytes beside its claims.
 func (m *tokens) keep(s *scratch, c compact, kept verified, strings int64, now time.Time) {
-	sum := sha256.Sum256(s.token)
+	sum := sha256.Sum256(s.bytes(c.token))
 	m.Put(m.tag(c), &sum, kept, size(kept.token, strings), kept.token.ValidUntil, now)
 }
 

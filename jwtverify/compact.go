@@ -14,31 +14,18 @@ const (
 	maxHeader = 4 << 10  // bytes of its first segment, before decoding
 )
 
-// compact is a token in the compact form of RFC 7515 §7.1, taken apart. Its
-// slices are windows into the scratch that it was cut with, and as it came.
+// compact is a token in the compact form of RFC 7515 §7.1, taken apart. Its parts are
+// windows into the token, as it came.
 type compact struct {
-	segment                    string // the header
-	header, payload, signature []byte
-	input                      []byte // what the signature covers
+	token                      string
+	header, payload, signature string
 }
 
-// scratch is what taking a token apart writes to. Its pool keeps one for each
-// processor, as far as it can, and so the lane in which that one counts.
-type scratch struct {
-	token, decoded []byte
-	room           tokenRoom // for a token that is not verified yet
-	lane           uint32
-}
+// signed is what the signature covers.
+func (c compact) signed() string { return c.token[:len(c.header)+1+len(c.payload)] }
 
-var scratches = sync.Pool{New: func() any { return &scratch{lane: rand.Uint32()} }}
-
-func (s *scratch) release() {
-	s.room = tokenRoom{}
-	scratches.Put(s)
-}
-
-// cut finds the three segments of a token, and copies it.
-func (s *scratch) cut(token string) (compact, *Error) {
+// split finds the three segments of a token.
+func split(token string) (compact, *Error) {
 	if len(token) > maxToken {
 		return compact{}, refuse(ErrMalformed, "larger than 16 KiB")
 	}
@@ -55,18 +42,43 @@ func (s *scratch) cut(token string) (compact, *Error) {
 	if first > maxHeader {
 		return compact{}, refuse(ErrMalformed, "a header larger than 4 KiB")
 	}
-	s.token, s.decoded = append(s.token[:0], token...), s.decoded[:0]
-	return compact{token[:first], s.token[:first], s.token[first+1 : second], s.token[second+1:], s.token[:second]}, nil
+	return compact{token, token[:first], token[first+1 : second], token[second+1:]}, nil
+}
+
+// scratch is what reading a token writes to. Its pool keeps one for each processor, as
+// far as it can, and so the lane in which that one counts.
+type scratch struct {
+	copied, decoded []byte
+	room            tokenRoom // for a token that is not verified yet
+	used            bool      // is the room
+	lane            uint32
+}
+
+var scratches = sync.Pool{New: func() any { return &scratch{lane: rand.Uint32()} }}
+
+func (s *scratch) release() {
+	s.empty()
+	scratches.Put(s)
+}
+
+// empty takes out what was read. The room is often empty: a flood of junk does not get
+// so far.
+func (s *scratch) empty() {
+	s.decoded = s.decoded[:0]
+	if s.used {
+		s.room, s.used = tokenRoom{}, false
+	}
+}
+
+// bytes copies text for what hashes it. It is good until the next call.
+func (s *scratch) bytes(text string) []byte {
+	s.copied = append(s.copied[:0], text...)
+	return s.copied
 }
 
 // decode decodes a segment. It accepts one spelling only: a second one would slip
 // past everything that knows tokens by their bytes.
-func (s *scratch) decode(segment []byte, name string) ([]byte, *Error) {
-	// Decoded text is shorter than its base64url, so the buffer does not move
-	// under what was decoded before.
-	if cap(s.decoded) < len(s.token) {
-		s.decoded = make([]byte, 0, len(s.token))
-	}
+func (s *scratch) decode(segment, name string) ([]byte, *Error) {
 	start := len(s.decoded)
 	out, err := jose.AppendBase64(s.decoded, segment)
 	if err != nil {

@@ -151,7 +151,7 @@ func newVerifier(c Config, shared *tokens) (*Verifier, error) {
 			claims:   c.claimRules(),
 		},
 	}
-	v.itself = func() *Verifier { return v }
+	v.itself = func() any { return v }
 	if v.tokens = shared; shared == nil || c.CacheBytes < 0 {
 		v.tokens = newTokens(c.CacheBytes)
 	}

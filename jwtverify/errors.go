@@ -75,14 +75,19 @@ type Error struct {
 	// ErrUnavailable only; 0 if that is not known.
 	RetryAfter time.Duration
 
-	causes []error
-
 	// What Explain goes by, beside the Detail, in a form that costs next to nothing.
 
-	verifier  func() *Verifier // a function, since what prints values whole does not look into one
-	issuers   func() []string  // of Issuers, where none of their Verifiers was asked
-	came      string           // words of the token, as joined made them, or one of the mistakes
-	date, now int64            // of a refusal for time, in seconds since 1970
+	asked   func() any // a *Verifier or *Issuers: a function, since what prints values whole does not look into one
+	mistake *mistake
+	more    *circumstances
+}
+
+// circumstances are what few refusals have. They are kept apart, since whoever floods
+// an API makes an Error with each token.
+type circumstances struct {
+	came      string  // words of the token, as joined made them
+	date, now int64   // of a refusal for time, in seconds since 1970
+	causes    []error // that errors.Is finds
 }
 
 // Error is the reason and the detail.
@@ -109,7 +114,7 @@ func (e *Error) Unwrap() []error {
 	if e == nil {
 		return nil
 	}
-	return e.causes
+	return e.circumstances().causes
 }
 
 // ReasonOf returns the Reason in err, and "" for nil and for an error that has
@@ -124,26 +129,49 @@ func ReasonOf(err error) Reason {
 	return r
 }
 
+func (e *Error) circumstances() circumstances {
+	if e.more == nil {
+		return circumstances{}
+	}
+	return *e.more
+}
+
+// refuseIn is refuse where there is more to say, in one allocation.
+func refuseIn(more circumstances, reason Reason, detail string) *Error {
+	both := &struct {
+		err  Error
+		more circumstances
+	}{Error{Reason: reason, Detail: detail}, more}
+	both.err.more = &both.more
+	return &both.err
+}
+
 func refuse(reason Reason, detail string) *Error { return &Error{Reason: reason, Detail: detail} }
 
-// explained adds to an error what Explain goes by, and which no refusal knows of
-// itself.
-func (v *Verifier) explained(err *Error, token string) *Error {
-	err.verifier = v.itself
-	if err.Reason == ErrMalformed {
-		err.came = mistakeIn(token, err.Detail == noThreeSegments)
+// of is a copy, for a token of that issuer, of what was found out for all of them.
+func (e *Error) of(issuer string) *Error {
+	more := e.circumstances()
+	more.came = joined(issuer)
+	mine := *e
+	mine.more = &more
+	return &mine
+}
+
+// explained adds what Explain goes by and no refusal knows of itself.
+func (e *Error) explained(asked func() any, token string) *Error {
+	e.asked = asked
+	if e.Reason == ErrMalformed {
+		e.mistake = mistakeIn(token, e.Detail == noThreeSegments)
 	}
-	return err
+	return e
 }
 
 // unavailable turns the trouble of whoever was asked into ErrUnavailable.
 func unavailable(detail string, err error) *Error {
-	e := refuse(ErrUnavailable, detail)
 	if err == nil {
-		return e
+		return refuse(ErrUnavailable, detail)
 	}
-	e.Detail += ": " + bounded(err.Error())
-	e.causes = causes(err)
+	e := refuseIn(circumstances{causes: causes(err)}, ErrUnavailable, detail+": "+bounded(err.Error()))
 	var own *Error
 	var later interface{ RetryAfter() time.Duration }
 	switch {
@@ -228,21 +256,40 @@ func seconds(before string, d time.Duration, after string) string {
 // allocation: anyone can send a flood of tokens that are refused for it.
 func quote(said string, text ...string) string {
 	const most = 64
-	var room [512]byte // nearly always enough
-	out := room[:0]
-	for _, t := range text {
-		out = append(out, t...)
-	}
+	const more = "…"
 	cut := said[:min(len(said), most)]
-	if strings.ContainsFunc(cut, needsEscape) {
-		out = strconv.AppendQuoteToASCII(out, cut)
+	size := len(cut) + len(`""`) + len(more)
+	escaped := needsEscape(cut)
+	if escaped {
+		size = most*len(`\x00`) + len(`""`) + len(more)
+	}
+	for _, t := range text {
+		size += len(t)
+	}
+	var out strings.Builder
+	out.Grow(size)
+	for _, t := range text {
+		out.WriteString(t)
+	}
+	if escaped {
+		var room [most*len(`\x00`) + len(`""`)]byte
+		out.Write(strconv.AppendQuoteToASCII(room[:0], cut))
 	} else { // the same in a fifth of the time
-		out = append(append(append(out, '"'), cut...), '"')
+		out.WriteByte('"')
+		out.WriteString(cut)
+		out.WriteByte('"')
 	}
 	if len(said) > most {
-		out = append(out, "…"...)
+		out.WriteString(more)
 	}
-	return string(out)
+	return out.String()
 }
 
-func needsEscape(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }
+func needsEscape(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return true
+		}
+	}
+	return false
+}

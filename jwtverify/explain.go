@@ -46,20 +46,12 @@ func Explain(err error) string {
 		text += ": " + printable(e.Detail, maxDetail)
 	}
 	var expected, came, hint string
-	switch {
-	case strings.HasPrefix(e.Detail, aCheck): // which is all that is known of its reasons
-	case e.verifier != nil:
-		v := e.verifier()
-		expected, came = e.sides(v)
-		hint = e.hint(v)
-	case e.issuers != nil && e.Reason == ErrMalformed:
-		came, hint = e.came, mistakes[e.came]
-	case e.issuers != nil && e.Reason == ErrIssuer:
-		issuers := e.issuers()
-		expected, came = oneOf(issuers), shown(e.came)
-		for _, issuer := range issuers {
-			hint = cmp.Or(hint, issuerHint(issuer, e.came))
-		}
+	switch asked := e.whoWasAsked().(type) {
+	case *Verifier:
+		expected, came = e.sides(asked)
+		hint = e.hint(asked)
+	case *Issuers:
+		expected, came, hint = e.amongIssuers(asked.known())
 	}
 	for _, part := range [][2]string{{"expected ", expected}, {"came ", came}, {"hint: ", hint}} {
 		if part[1] != "" {
@@ -69,14 +61,38 @@ func Explain(err error) string {
 	return printable(text, maxExplained)
 }
 
+func (e *Error) whoWasAsked() any {
+	if e.asked == nil || strings.HasPrefix(e.Detail, aCheck) { // of whose reasons the Detail is all that is known
+		return nil
+	}
+	return e.asked()
+}
+
+// amongIssuers is what can be said where none of them was asked.
+func (e *Error) amongIssuers(issuers []string) (expected, came, hint string) {
+	if e.mistake != nil {
+		return "", e.mistake.came, e.mistake.hint
+	}
+	if e.Reason != ErrIssuer {
+		return "", "", ""
+	}
+	iss := e.circumstances().came
+	for _, issuer := range issuers {
+		hint = cmp.Or(hint, issuerHint(issuer, iss))
+	}
+	return oneOf(issuers), shown(iss), hint
+}
+
 // sides says what was expected and what came, where the Detail does not.
 func (e *Error) sides(v *Verifier) (expected, came string) {
-	client, audience := e.audience()
+	if e.mistake != nil {
+		return "", e.mistake.came
+	}
+	more := e.circumstances()
+	client, audience := more.audience()
 	switch e.Reason {
-	case ErrMalformed:
-		return "", e.came
 	case ErrIssuer:
-		return shown(v.issuer), shown(e.came)
+		return shown(v.issuer), shown(more.came)
 	case ErrAudience:
 		return oneOf(v.accepted), listed(audience[:min(len(audience), maxWords)], len(audience) > maxWords) + ofClient(client)
 	case ErrClaims:
@@ -90,9 +106,9 @@ func (e *Error) sides(v *Verifier) (expected, came string) {
 	case ErrAlgorithm:
 		return oneOf(slices.Sorted(maps.Keys(v.algorithms))), ""
 	case ErrExpired:
-		return "later than " + at(e.now, -v.leeway) + ", which is now less Leeway", at(e.date, 0)
+		return "later than " + at(more.now, -v.leeway) + ", which is now less Leeway", at(more.date, 0)
 	case ErrNotYetValid:
-		return "no later than " + at(e.now, v.leeway) + ", which is now and Leeway", at(e.date, 0)
+		return "no later than " + at(more.now, v.leeway) + ", which is now and Leeway", at(more.date, 0)
 	case ErrUnknownKey:
 		var kids []string
 		for _, k := range v.Status().Keys.Keys {
@@ -193,26 +209,26 @@ const between = "\xff"
 // the token with them: one byte and one word more than are shown, so that it shows
 // that there was more.
 func joined(first string, more ...string) string {
-	var room [(maxWord + 2) * (maxWords + 2)]byte
-	out := append(room[:0], first[:min(len(first), maxWord+1)]...)
-	for _, word := range more[:min(len(more), maxWords+1)] {
-		out = append(append(out, between...), word[:min(len(word), maxWord+1)]...)
+	all := [maxWords + 2]string{first}
+	words := all[:1+copy(all[1:], more)]
+	size := len(words) * len(between)
+	for i, word := range words {
+		words[i] = word[:min(len(word), maxWord+1)]
+		size += len(words[i])
 	}
-	return string(out)
+	var out strings.Builder
+	out.Grow(size)
+	for i, word := range words {
+		if i > 0 {
+			out.WriteString(between)
+		}
+		out.WriteString(word)
+	}
+	return out.String()
 }
 
 // audience is the client and the aud that joined made one.
-func (e *Error) audience() (client string, audience []string) {
-	words := strings.Split(e.came, between)
+func (c circumstances) audience() (client string, audience []string) {
+	words := strings.Split(c.came, between)
 	return words[0], words[1:]
-}
-
-func (e *Error) with(came string) *Error {
-	e.came = came
-	return e
-}
-
-func (e *Error) at(date, now time.Time) *Error {
-	e.date, e.now = date.Unix(), now.Unix()
-	return e
 }

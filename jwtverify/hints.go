@@ -12,16 +12,18 @@ import (
 // A hint is for those who set an API or an issuer up. It never tells them to check
 // less than they do, without saying what to check instead.
 func (e *Error) hint(v *Verifier) string {
+	if e.mistake != nil {
+		return e.mistake.hint
+	}
+	more := e.circumstances()
 	switch e.Reason {
-	case ErrMalformed:
-		return mistakes[e.came]
 	case ErrIssuer:
-		return issuerHint(v.issuer, e.came)
+		return issuerHint(v.issuer, more.came)
 	case ErrAudience:
-		client, audience := e.audience()
+		client, audience := more.audience()
 		return audienceHint(v, audience, client)
 	case ErrClaims:
-		if e.Detail == "aud"+isMissing && e.came != "" {
+		if e.Detail == "aud"+isMissing && more.came != "" {
 			return "have the issuer put this API into aud; if it cannot, as Cognito, set Config.AudienceClaim to client_id and " +
 				"Config.Audience to the clients' ids"
 		}
@@ -30,7 +32,7 @@ func (e *Error) hint(v *Verifier) string {
 	case ErrAlgorithm:
 		return algorithmHint(e.Detail)
 	case ErrExpired, ErrNotYetValid:
-		return clockHint(e.now-e.date, v.leeway)
+		return clockHint(more.now-more.date, v.leeway)
 	case ErrUnknownKey:
 		return keyHint(e.Detail, v)
 	case ErrUnavailable:
@@ -39,23 +41,19 @@ func (e *Error) hint(v *Verifier) string {
 	return ""
 }
 
-// Mistakes are what can be said of text that is no JWT without showing any of it.
-const (
-	theScheme  = "the scheme in front of the token"
-	aQuote     = "a token in quotation marks"
-	whiteSpace = "white space around the token"
-	encrypted  = "five segments"
-	opaque     = "no dot at all"
-)
+// A mistake is what can be said of text that is no JWT without showing any of it.
+type mistake struct{ came, hint string }
 
-var mistakes = map[string]string{
-	theScheme:  `cut "Bearer " off, or let an adapter or bearer.Token read the header`,
-	aQuote:     "send the token alone, without the quotation marks of JSON or of a shell",
-	whiteSpace: "cut off the line break or the space that came with it, often from a file or a variable",
-	encrypted:  "an encrypted token (JWE), which is not supported: have the issuer send this API signed tokens only",
-	opaque: "an opaque token, which needs introspection (RFC 7662): have the issuer send JWTs, for which some want an audience or a " +
-		"resource to be asked for",
-}
+var (
+	theScheme  = mistake{"the scheme in front of the token", `cut "Bearer " off, or let an adapter or bearer.Token read the header`}
+	aQuote     = mistake{"a token in quotation marks", "send the token alone, without the quotation marks of JSON or of a shell"}
+	whiteSpace = mistake{"white space around the token",
+		"cut off the line break or the space that came with it, often from a file or a variable"}
+	encrypted = mistake{"five segments",
+		"an encrypted token (JWE), which is not supported: have the issuer send this API signed tokens only"}
+	opaque = mistake{"no dot at all", "an opaque token, which needs introspection (RFC 7662): have the issuer send JWTs, for which some " +
+		"want an audience or a resource to be asked for"}
+)
 
 func isQuote(c byte) bool { return c == '"' || c == '\'' }
 
@@ -63,29 +61,29 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 
 // mistakeIn looks at the outside of malformed text. It costs the same however long
 // that is, unless dots are counted.
-func mistakeIn(token string, count bool) string {
+func mistakeIn(token string, count bool) *mistake {
 	if token == "" || len(token) > maxToken {
-		return ""
+		return nil
 	}
 	const scheme = "Bearer "
 	first, last := token[0], token[len(token)-1]
 	switch {
 	case first|0x20 == 'b' && len(token) > len(scheme) && strings.EqualFold(token[:len(scheme)], scheme):
-		return theScheme
+		return &theScheme
 	case isQuote(first) || isQuote(last):
-		return aQuote
+		return &aQuote
 	case isSpace(first) || isSpace(last):
-		return whiteSpace
+		return &whiteSpace
 	}
 	if count {
 		switch strings.Count(token, ".") {
 		case 0:
-			return opaque
+			return &opaque
 		case 4:
-			return encrypted
+			return &encrypted
 		}
 	}
-	return ""
+	return nil
 }
 
 // uncut reports whether a word can be compared, since all of it was kept.

@@ -65,6 +65,7 @@ type Issuers struct {
 	tokens  *tokens  // of all issuers; nil: off
 	logger  *slog.Logger
 	closed  atomic.Bool
+	itself  func() any // for Errors
 }
 
 // NewIssuers makes Issuers, and starts fetching the keys of those that are known. It
@@ -92,6 +93,7 @@ func NewIssuers(c IssuersConfig) (*Issuers, error) {
 		tokens: newTokens(c.CacheBytes),
 		logger: cmp.Or(c.Logger, slog.Default()),
 	}
+	m.itself = func() any { return m }
 	if c.Resolve != nil {
 		m.tenants = newTenants(c.Resolve, m.verifier, cmp.Or(c.MaxResolved, defaultKept), m.logger)
 	}
@@ -144,11 +146,7 @@ func (m *Issuers) Verify(ctx context.Context, token string) (*Token, error) {
 		return nil, by.refused(ctx, err, token)
 	}
 	logRefusal(ctx, m.logger, "", err)
-	err.issuers = m.known
-	if err.Reason == ErrMalformed {
-		err.came = mistakeIn(token, err.Detail == noThreeSegments)
-	}
-	return nil, err
+	return nil, err.explained(m.itself, token)
 }
 
 func (m *Issuers) usable() *Error {
@@ -173,12 +171,12 @@ func (m *Issuers) known() []string {
 
 // verify also tells which Verifier decided; nil if none did.
 func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Verifier, *Error) {
-	s := scratches.Get().(*scratch)
-	defer s.release()
-	c, err := s.cut(token)
+	c, err := split(token)
 	if err != nil {
 		return nil, nil, err
 	}
+	s := scratches.Get().(*scratch)
+	defer s.release()
 	if e := m.tokens.find(s, c); e != nil {
 		if v := e.Value.by; !v.closed.Load() {
 			if t, err, settled := v.recall(ctx, s, e); settled && !v.closed.Load() {
@@ -212,7 +210,7 @@ func (m *Issuers) find(ctx context.Context, s *scratch, c compact, issuer string
 		return v, nil
 	}
 	if m.tenants == nil || issuer == "" || len(issuer) > maxIssuer {
-		return nil, refuse(ErrIssuer, unknownIssuer).with(joined(issuer))
+		return nil, refuseIn(circumstances{came: joined(issuer)}, ErrIssuer, unknownIssuer)
 	}
 	if v := m.tenants.get(issuer); v != nil {
 		return v, nil
@@ -265,9 +263,6 @@ func (s *scratch) plausible(c compact) *Error {
 	}
 	return nil
 }
-
-// empty takes out what was decoded for another reading.
-func (s *scratch) empty() { s.room, s.decoded = tokenRoom{}, s.decoded[:0] }
 
 // Forget closes the Verifier of an issuer that Resolve brought, and forgets that
 // Resolve knew none: the next token of it asks Resolve again, and what Resolve was

@@ -10,8 +10,8 @@ import (
 // come before and after the claims, and returns the payload.
 func VerifyJWS(ctx context.Context, token string, algorithms []string, keys KeySource) ([]byte, error) {
 	s := new(scratch)
-	parts, fault := s.cut(token)
-	decoded := func(segment []byte, name string) (out []byte) {
+	parts, fault := split(token)
+	decoded := func(segment, name string) (out []byte) {
 		if fault == nil {
 			out, fault = s.decode(segment, name)
 		}
@@ -34,7 +34,7 @@ func VerifyJWS(ctx context.Context, token string, algorithms []string, keys KeyS
 	if err != nil {
 		return nil, keyError(err, Header{KeyID: h.kid, Algorithm: h.alg})
 	}
-	if key.Verify(h.alg, parts.input, signature) != nil {
+	if key.Verify(h.alg, s.bytes(parts.signed()), signature) != nil {
 		return nil, refuse(ErrSignature, "it does not hold")
 	}
 	return payload, nil

@@ -102,7 +102,7 @@ func (t *tenants) find(ctx context.Context, issuer string) (*Verifier, *Error) {
 	for {
 		e, err := t.send(issuer)
 		if err != nil {
-			return nil, err.with(joined(issuer))
+			return nil, err.of(issuer)
 		}
 		select {
 		case <-e.done:
@@ -110,8 +110,7 @@ func (t *tenants) find(ctx context.Context, issuer string) (*Verifier, *Error) {
 			case e.canceled: // what it found out is out of date
 				continue
 			case e.err != nil:
-				mine := *e.err
-				return nil, mine.with(joined(issuer))
+				return nil, e.err.of(issuer)
 			}
 			return e.verifier, nil
 		case <-ctx.Done():

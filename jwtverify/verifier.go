@@ -48,8 +48,8 @@ type Verifier struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	closed  atomic.Bool
-	itself  func() *Verifier // for Errors
-	lease   *lease           // of one that Issuers resolved
+	itself  func() any // for Errors
+	lease   *lease     // of one that Issuers resolved
 }
 
 // Verify decides about one token, in compact form and without any scheme before
@@ -70,7 +70,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 // refused tells the log, and adds to the error what Explain goes by.
 func (v *Verifier) refused(ctx context.Context, err *Error, token string) *Error {
 	logRefusal(ctx, v.logger, v.issuer, err)
-	return v.explained(err, token)
+	return err.explained(v.itself, token)
 }
 
 func logRefusal(ctx context.Context, logger *slog.Logger, issuer string, err *Error) {
@@ -85,12 +85,12 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if v.closed.Load() {
 		return nil, refuse(ErrUnavailable, "the Verifier is closed")
 	}
-	s := scratches.Get().(*scratch)
-	defer s.release()
-	c, err := s.cut(token)
+	c, err := split(token)
 	if err != nil {
 		return nil, err
 	}
+	s := scratches.Get().(*scratch)
+	defer s.release()
 	if e := v.tokens.find(s, c); e != nil {
 		if t, err, settled := v.recall(ctx, s, e); settled {
 			return t, err
@@ -101,7 +101,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 
 // read decides about a token that is not known.
 func (v *Verifier) read(ctx context.Context, s *scratch, c compact) (*Token, *Error) {
-	h, known := v.headers.get(c.segment)
+	h, known := v.headers.get(c.header)
 	if !known {
 		text, err := s.decode(c.header, "the header")
 		if err != nil {
@@ -124,6 +124,7 @@ func (v *Verifier) read(ctx context.Context, s *scratch, c compact) (*Token, *Er
 	if err != nil {
 		return nil, err
 	}
+	s.used = true
 	f, err := readClaims(payload, &v.reading, &s.room)
 	if err != nil {
 		return nil, err
@@ -139,12 +140,12 @@ func (v *Verifier) read(ctx context.Context, s *scratch, c compact) (*Token, *Er
 	if err != nil {
 		return nil, err
 	}
-	if err := key.Verify(h.alg, c.input, signature); err != nil {
+	if err := key.Verify(h.alg, s.bytes(c.signed()), signature); err != nil {
 		return nil, refuse(ErrSignature, err.Error())
 	}
 	if !known {
-		v.headers.put(c.segment, h)
-		f.copied += allocated(int64(base64.RawURLEncoding.DecodedLen(len(c.segment))))
+		v.headers.put(c.header, h)
+		f.copied += allocated(int64(base64.RawURLEncoding.DecodedLen(len(c.header))))
 	}
 	f.token.Header = Header{Algorithm: h.alg, KeyID: h.kid, Type: h.typ}
 	f.token.ValidUntil = f.token.Expiry.Add(v.leeway)
@@ -241,11 +242,12 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 	case !f.issuer:
 		return refuse(ErrClaims, "iss"+isMissing)
 	case t.Issuer != v.issuer:
-		return refuse(ErrIssuer, "iss is not the issuer").with(joined(t.Issuer))
+		return refuseIn(circumstances{came: joined(t.Issuer)}, ErrIssuer, "iss is not the issuer")
 	case !f.audience:
-		return refuse(ErrClaims, v.reading.audience+isMissing).with(joined(t.ClientID))
+		return refuseIn(circumstances{came: joined(t.ClientID)}, ErrClaims, v.reading.audience+isMissing)
 	case !hasAny(t.Audience, v.accepted):
-		return refuse(ErrAudience, v.reading.audience+" names no audience of ours").with(joined(t.ClientID, t.Audience...))
+		came := joined(t.ClientID, t.Audience...)
+		return refuseIn(circumstances{came: came}, ErrAudience, v.reading.audience+" names no audience of ours")
 	case !f.exp:
 		return refuse(ErrClaims, "exp"+isMissing)
 	}
@@ -276,13 +278,14 @@ func (v *Verifier) allowClaims(h header, f *facts, payload []byte) *Error {
 // allowTime applies what the passing of time may change.
 func (v *Verifier) allowTime(t *Token, now time.Time) *Error {
 	early := now.Add(v.leeway)
+	at := func(date time.Time) circumstances { return circumstances{date: date.Unix(), now: now.Unix()} }
 	switch {
 	case !now.Before(t.Expiry.Add(v.leeway)):
-		return refuse(ErrExpired, seconds("exp was ", now.Sub(t.Expiry), " s ago")).at(t.Expiry, now)
+		return refuseIn(at(t.Expiry), ErrExpired, seconds("exp was ", now.Sub(t.Expiry), " s ago"))
 	case early.Before(t.NotBefore):
-		return refuse(ErrNotYetValid, seconds("nbf is ", t.NotBefore.Sub(now), " s ahead")).at(t.NotBefore, now)
+		return refuseIn(at(t.NotBefore), ErrNotYetValid, seconds("nbf is ", t.NotBefore.Sub(now), " s ahead"))
 	case early.Before(t.IssuedAt):
-		return refuse(ErrNotYetValid, seconds("iat is ", t.IssuedAt.Sub(now), " s ahead")).at(t.IssuedAt, now)
+		return refuseIn(at(t.IssuedAt), ErrNotYetValid, seconds("iat is ", t.IssuedAt.Sub(now), " s ahead"))
 	}
 	return nil
 }
@@ -329,7 +332,7 @@ func (v *Verifier) source(ask func() error) error {
 		return refuse(ErrUnavailable, "the Verifier is closed")
 	}
 	if err := ask(); err != nil {
-		return v.explained(unavailable(theKeySource, err), "")
+		return unavailable(theKeySource, err).explained(v.itself, "")
 	}
 	return nil
 }

@@ -70,3 +70,28 @@ func BenchmarkStore(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkJunk is each kind of junk by itself, for profiles of a refusal.
+func BenchmarkJunk(b *testing.B) {
+	iss, err := newIssuer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer iss.Close()
+	for _, alg := range algorithms {
+		lanes, err := junkLanes(b.Context(), iss, alg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, l := range lanes {
+			b.Run(alg+"/"+l.name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := l.verify(""); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}

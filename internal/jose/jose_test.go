@@ -422,12 +422,12 @@ func TestPSSSaltIsAsLongAsTheHash(t *testing.T) {
 
 func TestBase64HasOneSpelling(t *testing.T) {
 	for _, value := range []string{"", "AA", "AAA", "AAAA", "-_-_"} {
-		out, err := jose.AppendBase64([]byte("x"), []byte(value))
+		out, err := jose.AppendBase64([]byte("x"), value)
 		require.NoError(t, err, "%q", value)
 		require.Equal(t, value, b64(out[1:]))
 	}
 	for _, value := range []string{"A", "AAAAA", "AA==", "AB", "AAB", "+/+/", "AA\n", "\nAA", "A\rAA", "AAAA\n", "AAAA\r\n", "A A", "AA.", "\x00AAA", "ÄAAA", "\n", "\r\n\r\n"} {
-		out, err := jose.AppendBase64([]byte("x"), []byte(value))
+		out, err := jose.AppendBase64([]byte("x"), value)
 		require.Error(t, err, "%q", value)
 		require.Equal(t, "x", string(out))
 	}
@@ -439,7 +439,7 @@ func TestBase64HasOneSpelling(t *testing.T) {
 				if at > len(whole) {
 					continue
 				}
-				_, err := jose.AppendBase64(nil, []byte(whole[:at]+gap+whole[at:]))
+				_, err := jose.AppendBase64(nil, whole[:at]+gap+whole[at:])
 				require.Error(t, err, fmt.Sprintf("%d %d %q", length, at, gap))
 			}
 		}

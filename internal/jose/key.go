@@ -359,7 +359,7 @@ func unsigned(name, value string, maxBytes int) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(octets), nil
 }
 
-func decode(value string) ([]byte, error) { return AppendBase64(nil, []byte(value)) }
+func decode(value string) ([]byte, error) { return AppendBase64(nil, value) }
 
 var canonical = base64.RawURLEncoding.Strict()
 
@@ -367,8 +367,8 @@ var canonical = base64.RawURLEncoding.Strict()
 // padding (RFC 7515 §2), and takes nothing but the one canonical spelling. The
 // standard library's decoder skips line breaks even when it is strict; then
 // fewer bytes come out than the length of value promises.
-func AppendBase64(dst, value []byte) ([]byte, error) {
-	out, err := canonical.AppendDecode(dst, value)
+func AppendBase64(dst []byte, value string) ([]byte, error) {
+	out, err := canonical.AppendDecode(dst, []byte(value)) // which copies nothing
 	if err != nil || len(out)-len(dst) != canonical.DecodedLen(len(value)) || len(value)%4 == 1 {
 		return dst, errBase64
 	}

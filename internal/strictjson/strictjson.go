@@ -48,15 +48,22 @@ func Object(text []byte, member func(name []byte, value Value) error) error {
 	if text[end] != '}' {
 		return errSyntax
 	}
-	if !plain(text) {
-		// By default IsValid allows neither duplicate names nor invalid UTF-8; naming
-		// that anew for each token costs as much as reading a member.
-		if !jsontext.Value(text).IsValid() {
-			return errSyntax
+	var found members
+	if n, ok := plain(text, &found); ok {
+		for _, m := range found[:n] {
+			if err := member(text[m.name:m.nameEnd], Value{text[m.value:m.valueEnd], int(m.value)}); err != nil {
+				return err
+			}
 		}
-		if tooDeep(text) {
-			return errDepth
-		}
+		return nil
+	}
+	// By default IsValid allows neither duplicate names nor invalid UTF-8; naming
+	// that anew for each token costs as much as reading a member.
+	if !jsontext.Value(text).IsValid() {
+		return errSyntax
+	}
+	if tooDeep(text) {
+		return errDepth
 	}
 	return Value{text[start:], start}.Members(member)
 }

@@ -1,7 +1,6 @@
 package introspect
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -28,10 +27,10 @@ const (
 // open takes the answer out of a signed one (RFC 9701 §5), after every check that is
 // to be made of it.
 func (i *Introspector) open(ctx context.Context, text []byte, now time.Time) ([]byte, error) {
-	head, rest, _ := bytes.Cut(text, []byte("."))
-	payload, end, ok := bytes.Cut(rest, []byte("."))
+	head, rest, _ := strings.Cut(string(text), ".")
+	payload, end, ok := strings.Cut(rest, ".")
 	switch {
-	case !ok || bytes.IndexByte(end, '.') >= 0:
+	case !ok || strings.Contains(end, "."):
 		return nil, errors.New("no three segments")
 	case len(head) > maxHeader:
 		return nil, errors.New("a header larger than 4 KiB")
