@@ -141,7 +141,7 @@ func bench(opts options, stdout io.Writer) error {
 		}
 	}
 	if slices.Contains(opts.only, partRequests) {
-		if r.Requests, err = wholeRequests(ctx, iss, opts.algs[0], max(1, opts.rounds/3), 12*opts.slot); err != nil {
+		if r.Requests, err = wholeRequests(ctx, iss, opts.algs[0], max(1, opts.rounds*2/3), 12*opts.slot); err != nil {
 			return err
 		}
 	}

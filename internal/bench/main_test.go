@@ -110,6 +110,7 @@ func TestEveryContestantServesRequests(t *testing.T) {
 	for _, c := range contestants {
 		all = append(all, c.name)
 	}
+	all = append(all, hashName)
 	require.Equal(t, map[string][]string{
 		httpServer: all,
 		"chi":      {bareName, oursName, againName},
@@ -153,10 +154,15 @@ func TestAnAnswerOtherThanTheHandlersEndsARun(t *testing.T) {
 	require.ErrorContains(t, err, "404")
 }
 
-func TestTheGateHoldsRepeatedTokensToTheBareHandler(t *testing.T) {
-	rows := []served{{httpServer, bareName, 1, 1000}, {httpServer, oursName, 0.5, 500}, {httpServer, againName, 0.95, 950}, {"chi", againName, 0.1, 100}}
+func TestTheGateHoldsRepeatedTokensToTheHandlerThatHashes(t *testing.T) {
+	require.NoError(t, gateServed(nil, 1), "none were measured")
+	rows := []served{
+		{httpServer, bareName, 1, 1000}, {httpServer, oursName, 0.5, 500}, {httpServer, againName, 0.8, 800}, {httpServer, hashName, 0.84, 840},
+		{"chi", againName, 0.1, 100},
+	}
 	require.NoError(t, gateServed(rows, 1))
-	rows[2].Ratio = 0.949
+	require.Error(t, gateServed(rows[:3], 1), "there is nothing to hold them to")
+	rows[2].Ratio = 0.79
 	require.ErrorContains(t, gateServed(rows, 1), againName)
 	require.NoError(t, gateServed(rows, 1.5))
 	rows[2].Ratio = math.NaN()

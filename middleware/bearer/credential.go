@@ -22,17 +22,15 @@ func Token(authorization []string) (string, error) {
 	scheme, rest, _ := strings.Cut(authorization[0], " ")
 	token := strings.TrimLeft(rest, " ")
 	switch {
-	case !isScheme(scheme):
-		return "", ErrMalformedRequest
-	case !strings.EqualFold(scheme, "Bearer"):
-		if hidesBearer(rest) {
+	case strings.EqualFold(scheme, "Bearer"): // no letter of which has another form beyond ASCII
+		if !isB64Token(token) {
 			return "", ErrMalformedRequest
 		}
-		return "", ErrNoCredentials
-	case !isB64Token(token):
+		return token, nil
+	case !isScheme(scheme), hidesBearer(rest):
 		return "", ErrMalformedRequest
 	}
-	return token, nil
+	return "", ErrNoCredentials
 }
 
 // Bare is [Token] for a place that has no scheme before the token, such as a

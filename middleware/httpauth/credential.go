@@ -127,6 +127,9 @@ func (f failing) Read([]byte) (int, error) {
 // hasAccessToken reports whether a query or a form has a parameter access_token,
 // where no token is taken from (RFC 9700 §4.3.2).
 func hasAccessToken(query string) bool {
+	if query == "" { // as nearly always
+		return false
+	}
 	for pair := range strings.SplitSeq(query, "&") {
 		name, _, _ := strings.Cut(pair, "=")
 		if unescaped, err := url.QueryUnescape(name); err == nil && unescaped == "access_token" {
