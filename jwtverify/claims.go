@@ -177,17 +177,31 @@ func (f *facts) date(v strictjson.Value, name string) time.Time {
 		f.complain(name, "is not a number")
 		return time.Time{}
 	}
-	digits := string(v.Raw())
-	if n, err := strconv.ParseInt(digits, 10, 64); err == nil && 0 <= n && n <= latest {
+	if n, ok := wholeNumber(v.Raw()); ok && n <= latest {
 		return time.Unix(n, 0)
 	}
-	n, err := strconv.ParseFloat(digits, 64)
+	n, err := strconv.ParseFloat(string(v.Raw()), 64)
 	if err != nil || n < 0 || n > latest {
 		f.complain(name, "is no date from 1970 to 9999 in seconds")
 		return time.Time{}
 	}
 	seconds, fraction := math.Modf(n)
 	return time.Unix(int64(seconds), int64(fraction*1e9))
+}
+
+// wholeNumber reads digits, as nearly all dates are written. It leaves more than twelve, which
+// are no date, to whoever reads fractions.
+func wholeNumber(digits []byte) (n int64, ok bool) {
+	if len(digits) > 12 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
 }
 
 // How a string stands for a list: as its one element, or as names separated by

@@ -74,6 +74,24 @@ var notPlain = []string{
 	strings.Repeat(`[`, 100_000), strings.Repeat(`{"a":`, 100_000),
 }
 
+// Strings are looked at eight characters at a time, so every character in every place,
+// alone and with another one before or behind it.
+func TestAStringIsPlainUpToItsEndAndNoFurther(t *testing.T) {
+	for place := range 20 {
+		for c := range 256 {
+			for _, other := range "\x00\x1f !\"#[\\]~\x7f\u0080\u00ff" {
+				text := []byte(`{"a":"` + strings.Repeat("x", 20) + `"}`)
+				text[len(`{"a":"`)+place] = byte(c)
+				allowed := c >= ' ' && c <= '~' && c != '"' && c != '\\'
+				require.Equal(t, allowed, isPlain(t, text), "%q", text)
+				text[len(`{"a":"`)+(place+1)%20] = byte(other)
+				allowed = allowed && other >= ' ' && other <= '~' && other != '"' && other != '\\'
+				require.Equal(t, allowed, isPlain(t, text), "%q", text)
+			}
+		}
+	}
+}
+
 func TestWhatIsInDoubtIsNotPlain(t *testing.T) {
 	for _, text := range notPlain {
 		require.False(t, isPlain(t, []byte(text)), text)
