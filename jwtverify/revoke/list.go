@@ -34,10 +34,14 @@ type List struct {
 	most   int64
 	used   atomic.Int64        // slots that hold an Entry, expired ones too
 	kinds  [kinds]atomic.Int64 // of those
-	seeds  [4]maphash.Seed     // of hashes that nobody outside can foresee
+	seeds  [2]seeds            // of hashes that nobody outside can foresee
 	shards [shards]shard
 	swept  atomic.Int64 // when all shards were last rebuilt to make room, in Unix seconds
 }
+
+// seeds are those of an issuer and of a value. They are hashed apart, so that no two
+// pairs run into each other, and an issuer only once for all that is asked of a token.
+type seeds struct{ issuer, value maphash.Seed }
 
 const (
 	defaultMost = 1_000_000
@@ -82,7 +86,7 @@ func New(c Config) (*List, error) {
 		l.now = time.Now
 	}
 	for i := range l.seeds {
-		l.seeds[i] = maphash.MakeSeed()
+		l.seeds[i] = seeds{maphash.MakeSeed(), maphash.MakeSeed()}
 	}
 	return l, nil
 }
@@ -109,8 +113,8 @@ func (l *List) Revoke(entries ...Entry) error {
 		if !e.Before.IsZero() {
 			before = nanoseconds(e.Before)
 		}
-		low, high := l.hash(e.Kind, e.Issuer, e.Value)
-		if !l.put(low, high, before, until.Unix()+1) {
+		low := maphash.String(l.seeds[0].issuer, e.Issuer) ^ maphash.String(l.seeds[0].value, e.Value)
+		if !l.put(low, l.high(e.Kind, e.Issuer, e.Value), before, until.Unix()+1) {
 			full = ErrFull
 		}
 	}
@@ -123,6 +127,7 @@ func (l *List) Check(_ context.Context, t *jwtverify.Token) error {
 	if l == nil || l.now == nil || t == nil {
 		return fmt.Errorf("%w: the list of revoked tokens was not made by revoke.New", jwtverify.ErrUnavailable)
 	}
+	issuer := maphash.String(l.seeds[0].issuer, t.Issuer)
 	for _, claim := range [...]struct {
 		kind  Kind
 		value string
@@ -130,8 +135,12 @@ func (l *List) Check(_ context.Context, t *jwtverify.Token) error {
 		if claim.value == "" || l.kinds[claim.kind].Load() == 0 {
 			continue
 		}
-		low, high := l.hash(claim.kind, t.Issuer, claim.value)
-		s := l.shardOf(high).table.Load().find(low, high)
+		low := issuer ^ maphash.String(l.seeds[0].value, claim.value)
+		in := l.shardOf(low).table.Load()
+		if !in.mayHave(low) {
+			continue
+		}
+		s := in.find(low, l.high(claim.kind, t.Issuer, claim.value))
 		if s == nil || l.now().Unix() >= s.until.Load() {
 			continue
 		}
@@ -177,32 +186,36 @@ func nanoseconds(t time.Time) int64 {
 	return time.Unix(min(max(t.Unix(), -most), most), int64(t.Nanosecond())).UnixNano()
 }
 
-// hash tells Entries apart. Issuer and value are hashed apart, so that no two
-// pairs run into each other.
-func (l *List) hash(kind Kind, issuer, value string) (low, high uint64) {
-	low = maphash.String(l.seeds[0], issuer) ^ maphash.String(l.seeds[1], value)
-	high = maphash.String(l.seeds[2], issuer) ^ maphash.String(l.seeds[3], value)
-	return low, high&^7 | uint64(kind)
+// high is the half of a hash that only what may be in the list is asked for.
+func (l *List) high(kind Kind, issuer, value string) uint64 {
+	high := maphash.String(l.seeds[1].issuer, issuer) ^ maphash.String(l.seeds[1].value, value)
+	return high&^7 | uint64(kind)
 }
 
-func (l *List) shardOf(high uint64) *shard { return &l.shards[high>>(64-6)] }
+func (l *List) shardOf(low uint64) *shard { return &l.shards[low%shards] }
 
 func newTable(slots int) *table {
 	return &table{make([]slot, slots), make([]atomic.Uint64, (slots+7)/8)}
 }
 
 // sieve is where the filter has an Entry, and its three bits there.
-func (t *table) sieve(low, high uint64) (word *atomic.Uint64, bits uint64) {
-	return &t.filter[home(len(t.filter), low)], 1<<(high>>3%64) | 1<<(high>>9%64) | 1<<(high>>15%64)
+func (t *table) sieve(low uint64) (word *atomic.Uint64, bits uint64) {
+	return &t.filter[home(len(t.filter), low)], 1<<(low>>6%64) | 1<<(low>>12%64) | 1<<(low>>18%64)
+}
+
+// mayHave is false for most of what is not in the table.
+func (t *table) mayHave(low uint64) bool {
+	if t == nil {
+		return false
+	}
+	word, bits := t.sieve(low)
+	return word.Load()&bits == bits
 }
 
 // find finds a slot; nil if there is none. A table is never full, so that the search
 // ends.
 func (t *table) find(low, high uint64) *slot {
 	if t == nil {
-		return nil
-	}
-	if word, bits := t.sieve(low, high); word.Load()&bits != bits {
 		return nil
 	}
 	for i := home(len(t.slots), low); ; i++ {
@@ -227,7 +240,7 @@ func home(n int, low uint64) int {
 
 // put adds or extends an Entry.
 func (l *List) put(low, high uint64, before, until int64) bool {
-	sh := l.shardOf(high)
+	sh := l.shardOf(low)
 	for {
 		sh.mu.Lock()
 		if s := sh.table.Load().find(low, high); s != nil {
@@ -267,7 +280,7 @@ func (t *table) fill(low, high uint64, before, until int64) {
 			i = 0
 		}
 	}
-	word, bits := t.sieve(low, high)
+	word, bits := t.sieve(low)
 	word.Store(word.Load() | bits)
 	s := &t.slots[i]
 	s.low.Store(low)
