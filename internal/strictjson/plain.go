@@ -155,7 +155,9 @@ const (
 func notInString(c uint64) uint64 {
 	const top = 0x80 * each
 	quote, backslash, del := c^'"'*each, c^'\\'*each, c^0x7f*each
-	return ((c-spaces)&^c | (quote-each)&^quote | (backslash-each)&^backslash | (del-each)&^del | c) & top
+	// What is subtracted sets the highest bit of a character that is too small, or whose
+	// highest bit is in c anyway.
+	return ((c - spaces) | (quote - each) | (backslash - each) | (del - each) | c) & top
 }
 
 func plainWord(text []byte, i int, word string) int {

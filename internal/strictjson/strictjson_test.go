@@ -95,22 +95,24 @@ func TestTheCallersErrorEndsTheReading(t *testing.T) {
 }
 
 func TestTextInIsAPartOfTheWhole(t *testing.T) {
-	const whole = ` {"a" : "one", "e":"t\u0077o","l":[ "three" , ["four"],{"x":"five"}], "o": {"k":[{"m":"six"}]},"n":1} `
-	var got []string
-	var walk func(v strictjson.Value) error
-	walk = func(v strictjson.Value) error {
-		plain, isText := v.Text()
-		text, ok := v.TextIn(whole)
-		require.Equal(t, isText, ok)
-		require.Equal(t, plain, text)
-		if ok {
-			got = append(got, text)
+	const escaped = ` {"a" : "one", "e":"t\u0077o","l":[ "three" , ["four"],{"x":"five"}], "o": {"k":[{"m":"six"}]},"n":1} `
+	for _, whole := range []string{escaped, strings.ReplaceAll(escaped, `\u0077`, "w")} { // the second is a plain text
+		var got []string
+		var walk func(v strictjson.Value) error
+		walk = func(v strictjson.Value) error {
+			plain, isText := v.Text()
+			text, ok := v.TextIn(whole)
+			require.Equal(t, isText, ok)
+			require.Equal(t, plain, text)
+			if ok {
+				got = append(got, text)
+			}
+			require.NoError(t, v.Elements(walk))
+			return v.Members(func(_ []byte, m strictjson.Value) error { return walk(m) })
 		}
-		require.NoError(t, v.Elements(walk))
-		return v.Members(func(_ []byte, m strictjson.Value) error { return walk(m) })
+		require.NoError(t, strictjson.Object([]byte(whole), func(_ []byte, v strictjson.Value) error { return walk(v) }))
+		require.Equal(t, []string{"one", "two", "three", "four", "five", "six"}, got)
 	}
-	require.NoError(t, strictjson.Object([]byte(whole), func(_ []byte, v strictjson.Value) error { return walk(v) }))
-	require.Equal(t, []string{"one", "two", "three", "four", "five", "six"}, got)
 }
 
 func TestValuesAreNotCoerced(t *testing.T) {
