@@ -64,7 +64,9 @@ func (s *scratch) release() {
 // empty takes out what was read. The room is often empty: a flood of junk does not get
 // so far.
 func (s *scratch) empty() {
-	s.decoded = s.decoded[:0]
+	clear(s.copied) // or the pool would keep tokens
+	clear(s.decoded)
+	s.copied, s.decoded = s.copied[:0], s.decoded[:0]
 	if s.used {
 		s.room, s.used = tokenRoom{}, false
 	}
@@ -72,6 +74,7 @@ func (s *scratch) empty() {
 
 // bytes copies text for what hashes it. It is good until the next call.
 func (s *scratch) bytes(text string) []byte {
+	clear(s.copied)
 	s.copied = append(s.copied[:0], text...)
 	return s.copied
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,6 +102,40 @@ func TestATagTellsForgeriesFromTheirModel(t *testing.T) {
 	require.NotEqual(t, good, tag(verifier(), header+"."+payload+"."+"start-of-the-signature"+end))
 	tag(v, header+"."+payload+".short")
 	tag(v, "..A")
+}
+
+// A token in memory is one that a crash dump gives away, and the next use of a scratch
+// may be far.
+func TestNoTokenStaysInAScratch(t *testing.T) {
+	s := &scratch{}
+	fresh := scratches.New
+	scratches = sync.Pool{New: func() any { return s }}
+	defer func() { scratches = sync.Pool{New: fresh} }()
+	key, err := jwks.NewSecret("k", "HS256", []byte("a secret that no test has to keep to itself"))
+	require.NoError(t, err)
+	set, err := jwks.NewSet(key)
+	require.NoError(t, err)
+	v, err := New(Config{Issuer: "i", Audience: []string{"a"}, Keys: set, Algorithms: []string{"HS256"}})
+	require.NoError(t, err)
+	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"at+jwt"}`)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"i","aud":"a","exp":4000000000}`))
+	mac := hmac.New(sha256.New, []byte("a secret that no test has to keep to itself"))
+	mac.Write([]byte(input))
+	good := input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	for _, token := range []string{good, good, input + ".AAAA", input + ".", "e30." + good[4:]} {
+		_, _ = v.Verify(t.Context(), token)
+		for _, room := range [][]byte{s.copied, s.decoded} {
+			require.Empty(t, room)
+			room = room[:cap(room)]
+			require.Equal(t, make([]byte, len(room)), room, token)
+		}
+		require.Equal(t, tokenRoom{}, s.room)
+	}
+	require.EqualValues(t, 1, v.Status().Cache.Hits)
+	for _, text := range []string{"long text", "text"} {
+		s.bytes(text)
+	}
+	require.Equal(t, "text\x00", string(s.copied[:5]))
 }
 
 func TestAScratchDoesNotGrowWithTheNumberOfTokens(t *testing.T) {
