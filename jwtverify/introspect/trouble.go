@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 )
 
@@ -76,9 +77,9 @@ func told(err error) string {
 	case errors.As(err, &status):
 		return status.Error()
 	case errors.As(err, &certificate):
-		return printable(certificate.Error())
+		return bounded.Text(certificate.Error())
 	case errors.As(err, &network), errors.Is(err, fetch.ErrTooLarge), errors.Is(err, context.Canceled):
-		return printable(err.Error())
+		return bounded.Text(err.Error())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection ended"
 	}

@@ -1,0 +1,146 @@
+package introspect
+
+import (
+	"context"
+	"log/slog"
+	"mime"
+	"net/url"
+	"time"
+
+	"github.com/bearerguard/bearerguard/internal/bounded"
+	"github.com/bearerguard/bearerguard/internal/cache"
+	"github.com/bearerguard/bearerguard/internal/fetch"
+)
+
+const (
+	again = time.Second // when a token may be asked about again that alone had trouble
+	quiet = time.Minute // between complaints of one kind
+)
+
+// exchange asks the endpoint, and keeps what it says.
+func (i *Introspector) exchange(sum *cache.Sum, pass *ticket, token string) verdict {
+	v, fault := i.introspect(token)
+	now := time.Now()
+	if i.ctx.Err() != nil {
+		return later(closed, 0)
+	}
+	if fault != nil {
+		return i.troubled(sum, pass, fault, now)
+	}
+	if i.settle(pass, nil) {
+		i.log(slog.LevelInfo, "introspect: the introspection endpoint answers again")
+	}
+	i.keep(sum, v, now)
+	return v
+}
+
+// settle counts an exchange, and reports whether it ended an outage.
+func (i *Introspector) settle(pass *ticket, fault *trouble) (ended bool) {
+	if fault == nil {
+		ended = i.breaker.succeed(pass)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.status.Exchanges++
+	if fault == nil {
+		i.status.LastError = ""
+		return ended
+	}
+	i.status.Failures++
+	i.status.LastError, i.status.LastErrorAt = fault.detail, time.Now()
+	if fault.moved {
+		i.lost = !i.fixed
+	}
+	return ended
+}
+
+// troubled makes a verdict of trouble. What may be one token's doing is remembered for
+// that token; all else is everybody's.
+func (i *Introspector) troubled(sum *cache.Sum, pass *ticket, fault *trouble, now time.Time) verdict {
+	i.settle(pass, fault)
+	var row int
+	var wait time.Duration
+	switch {
+	case fault.refused: // it lives, but so may say what stands before a dead one
+		i.breaker.release(pass)
+	case fault.alone:
+		row, wait = i.breaker.suspect(sum, pass, now, fault.retryAfter)
+	default:
+		row, wait = i.breaker.fail(pass, now, fault.retryAfter)
+	}
+	v := later(fault.detail, wait)
+	if fault.alone {
+		pause := max(again, min(fault.retryAfter, longestRest))
+		v.err.RetryAfter = max(pause, wait)
+		v.until, v.bytes = now.Add(pause), refusalSize+int64(len(fault.detail))
+		i.keep(sum, v, now)
+	}
+	if row > 0 {
+		// A kept connection may lead to where nobody answers any more.
+		i.client.Close()
+	}
+	switch {
+	case fault.config:
+		i.complain(0, now, "introspect: the introspection endpoint refuses to be asked; look at Config.ClientID, what authenticates it, and Endpoint", fault)
+	case fault.alone:
+		i.complain(1, now, "introspect: the introspection endpoint gave no answer about a token", fault)
+	}
+	if row == 1 {
+		i.log(slog.LevelWarn, "introspect: the introspection endpoint cannot be asked", "error", fault.detail)
+	}
+	return v
+}
+
+// introspect makes one exchange, five seconds long at most.
+func (i *Introspector) introspect(token string) (verdict, *trouble) {
+	ctx, cancel := context.WithTimeout(i.ctx, fetch.Timeout)
+	defer cancel()
+	at, err := i.find(ctx)
+	if err != nil {
+		return verdict{}, &trouble{detail: "no endpoint: " + bounded.Text(err.Error()), retryAfter: fetch.RetryAfter(err)}
+	}
+	form := fetch.Form{
+		URL: at.url, Within: at.within, Accept: i.accept,
+		Values: url.Values{"token": {token}, "token_type_hint": {"access_token"}},
+	}
+	if err := i.authenticate(&form); err != nil {
+		return verdict{}, &trouble{detail: "Config.ClientKey: " + err.Error()}
+	}
+	asked := time.Now()
+	res, err := i.client.Post(ctx, form)
+	if err != nil {
+		return verdict{}, exchangeFault(err)
+	}
+	now := time.Now()
+	text := res.Body
+	// The media type decides what the body is (RFC 9701 §4): the issuer's JWTs and its
+	// JSON are not for each other's readers.
+	if is, _, err := mime.ParseMediaType(res.Header.Get("Content-Type")); err != nil || is != i.accept {
+		return verdict{}, noAnswer("its media type is not " + i.accept)
+	}
+	if i.accept == signedAnswer {
+		if text, err = i.open(ctx, text, now); err != nil {
+			return verdict{}, noAnswer("the JWT: " + err.Error())
+		}
+	}
+	v, fault := i.judge(text, now)
+	if fault == nil {
+		// The issuer may have found out long before the answer was here.
+		v.until = v.until.Add(asked.Sub(now))
+	}
+	return v, fault
+}
+
+// complain says loudly what is wrong, once in a while.
+func (i *Introspector) complain(kind int, now time.Time, text string, fault *trouble) {
+	i.mu.Lock()
+	last := i.complained[kind]
+	due := last.IsZero() || now.Sub(last) >= quiet
+	if due {
+		i.complained[kind] = now
+	}
+	i.mu.Unlock()
+	if due {
+		i.log(slog.LevelError, text, "error", fault.detail)
+	}
+}
