@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/internal/discover"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 )
@@ -16,19 +17,28 @@ type place struct {
 	within fetch.Reach
 }
 
+func (i *Introspector) found() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.place.url != ""
+}
+
 // find finds the endpoint. One that has moved is looked for anew; while that fails the
 // old one is asked.
-func (i *Introspector) find(ctx context.Context) (place, error) {
+func (i *Introspector) find(ctx context.Context) (place, *trouble) {
 	i.mu.Lock()
 	at, known := i.place, i.place.url != "" && !i.lost
 	i.mu.Unlock()
 	if known {
 		return at, nil
 	}
+	nowhere := func(err error) *trouble {
+		return &trouble{detail: "no endpoint: " + bounded.Text(err.Error()), retryAfter: fetch.RetryAfter(err)}
+	}
 	select {
 	case i.finding <- struct{}{}:
 	case <-ctx.Done():
-		return place{}, ctx.Err()
+		return place{}, nowhere(ctx.Err())
 	}
 	defer func() { <-i.finding }()
 	i.mu.Lock()
@@ -42,7 +52,7 @@ func (i *Introspector) find(ctx context.Context) (place, error) {
 	defer cancel()
 	url, reach, err := discover.Find(ctx, i.finder, i.issuer, "introspection_endpoint")
 	if err != nil && at.url == "" {
-		return place{}, err
+		return place{}, nowhere(err)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

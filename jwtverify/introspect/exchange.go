@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/internal/cache"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 )
@@ -15,6 +14,14 @@ import (
 const (
 	again = time.Second // when a token may be asked about again that alone had trouble
 	quiet = time.Minute // between complaints of one kind
+)
+
+// The kinds of complaints.
+const (
+	ofConfig = iota
+	ofNoAnswer
+	ofRepetition
+	complaints
 )
 
 // exchange asks the endpoint, and keeps what it says.
@@ -27,37 +34,50 @@ func (i *Introspector) exchange(sum *cache.Sum, pass *ticket, token string) verd
 	if fault != nil {
 		return i.troubled(sum, pass, fault, now)
 	}
-	if i.settle(pass, nil) {
+	if token == noToken { // the endpoint has said nothing yet
+		return v
+	}
+	over, ended := i.settle(pass, nil)
+	if !over { // or it might stand before what was said since
+		i.keep(sum, v, now)
+	}
+	if ended {
 		i.log(slog.LevelInfo, "introspect: the introspection endpoint answers again")
 	}
-	i.keep(sum, v, now)
 	return v
 }
 
-// settle counts an exchange, and reports whether it ended an outage.
-func (i *Introspector) settle(pass *ticket, fault *trouble) (ended bool) {
+// settle counts an exchange, and reports whether it was over before, since it hung and was
+// given up, and whether it ended an outage.
+func (i *Introspector) settle(pass *ticket, fault *trouble) (over, ended bool) {
 	if fault == nil {
 		ended = i.breaker.succeed(pass)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.status.Exchanges++
-	if fault == nil {
+	over = pass.counted
+	if pass.counted = true; !over {
+		i.status.Exchanges++
+	}
+	switch {
+	case fault == nil:
 		i.status.LastError = ""
-		return ended
+	case !over:
+		i.status.Failures++
+		i.status.LastError, i.status.LastErrorAt = fault.detail, time.Now()
+		if fault.moved {
+			i.lost = !i.fixed
+		}
 	}
-	i.status.Failures++
-	i.status.LastError, i.status.LastErrorAt = fault.detail, time.Now()
-	if fault.moved {
-		i.lost = !i.fixed
-	}
-	return ended
+	return over, ended
 }
 
 // troubled makes a verdict of trouble. What may be one token's doing is remembered for
 // that token; all else is everybody's.
 func (i *Introspector) troubled(sum *cache.Sum, pass *ticket, fault *trouble, now time.Time) verdict {
-	i.settle(pass, fault)
+	if over, _ := i.settle(pass, fault); over {
+		return later(fault.detail, again)
+	}
 	var row int
 	var wait time.Duration
 	switch {
@@ -81,9 +101,9 @@ func (i *Introspector) troubled(sum *cache.Sum, pass *ticket, fault *trouble, no
 	}
 	switch {
 	case fault.config:
-		i.complain(0, now, "introspect: the introspection endpoint refuses to be asked; look at Config.ClientID, what authenticates it, and Endpoint", fault)
+		i.complain(ofConfig, now, "introspect: the introspection endpoint refuses to be asked; look at Config.ClientID, what authenticates it, and Endpoint", "error", fault.detail)
 	case fault.alone:
-		i.complain(1, now, "introspect: the introspection endpoint gave no answer about a token", fault)
+		i.complain(ofNoAnswer, now, "introspect: the introspection endpoint gave no answer about a token", "error", fault.detail)
 	}
 	if row == 1 {
 		i.log(slog.LevelWarn, "introspect: the introspection endpoint cannot be asked", "error", fault.detail)
@@ -95,9 +115,9 @@ func (i *Introspector) troubled(sum *cache.Sum, pass *ticket, fault *trouble, no
 func (i *Introspector) introspect(token string) (verdict, *trouble) {
 	ctx, cancel := context.WithTimeout(i.ctx, fetch.Timeout)
 	defer cancel()
-	at, err := i.find(ctx)
-	if err != nil {
-		return verdict{}, &trouble{detail: "no endpoint: " + bounded.Text(err.Error()), retryAfter: fetch.RetryAfter(err)}
+	at, fault := i.find(ctx)
+	if fault != nil || token == noToken {
+		return verdict{}, fault
 	}
 	form := fetch.Form{
 		URL: at.url, Within: at.within, Accept: i.accept,
@@ -127,12 +147,16 @@ func (i *Introspector) introspect(token string) (verdict, *trouble) {
 	if fault == nil {
 		// The issuer may have found out long before the answer was here.
 		v.until = v.until.Add(asked.Sub(now))
+		if v.token != nil && repeats(text, token) {
+			v.until = time.Time{} // or the token would be kept with it
+			i.complain(ofRepetition, now, "introspect: the introspection endpoint repeats the token in its answers, which are not kept for that: it is asked each time")
+		}
 	}
 	return v, fault
 }
 
 // complain says loudly what is wrong, once in a while.
-func (i *Introspector) complain(kind int, now time.Time, text string, fault *trouble) {
+func (i *Introspector) complain(kind int, now time.Time, text string, args ...any) {
 	i.mu.Lock()
 	last := i.complained[kind]
 	due := last.IsZero() || now.Sub(last) >= quiet
@@ -141,6 +165,6 @@ func (i *Introspector) complain(kind int, now time.Time, text string, fault *tro
 	}
 	i.mu.Unlock()
 	if due {
-		i.log(slog.LevelError, text, "error", fault.detail)
+		i.log(slog.LevelError, text, args...)
 	}
 }

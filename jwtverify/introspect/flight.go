@@ -17,6 +17,7 @@ const (
 
 	// maxExchange is when one that does not heed its deadline is given up.
 	maxExchange = fetch.Timeout + 500*time.Millisecond
+	maxLast     = 500 * time.Millisecond // how long that may take, since it tells the log
 )
 
 // ask asks the issuer, together with all others who have the same token.
@@ -29,7 +30,7 @@ func (i *Introspector) ask(ctx context.Context, sum cache.Sum, token string) (ve
 	if isSignedAnswer(token) {
 		return verdict{}, &jwtverify.Error{Reason: jwtverify.ErrType, Detail: "it is an introspection response"}
 	}
-	wait, try := i.breaker.look(time.Now())
+	wait, try := i.breaker.look(&sum, time.Now())
 	if wait > 0 {
 		return verdict{}, unavailable(down, wait)
 	}
@@ -122,10 +123,8 @@ func (i *Introspector) turn(f *flight, token string) verdict {
 	case i.turns <- struct{}{}:
 	case <-timer.C:
 		return later("too many exchanges with the introspection endpoint are under way", again)
-	case <-f.deserted:
+	case <-f.deserted: // as all are by Close
 		return later("nobody waits any more", 0)
-	case <-i.ctx.Done():
-		return later(closed, 0)
 	}
 	i.mu.Lock()
 	f.begun = f.waiting > 0
@@ -154,8 +153,15 @@ func (i *Introspector) turn(f *flight, token string) verdict {
 	case v := <-landed:
 		return v
 	case <-timer.C: // what the Config brought does not heed the context
-		hung := &trouble{detail: "the exchange: it went on past its deadline", alone: true}
-		return <-guarded(func() verdict { return i.troubled(&f.sum, pass, hung, time.Now()) })
+		hung := &trouble{detail: "the exchange: it went on past its deadline", alone: token != noToken}
+		landed = guarded(func() verdict { return i.troubled(&f.sum, pass, hung, time.Now()) })
+	}
+	timer.Reset(maxLast)
+	select {
+	case v := <-landed:
+		return v
+	case <-timer.C:
+		return later(down, again)
 	}
 }
 

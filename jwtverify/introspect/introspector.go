@@ -1,6 +1,7 @@
 package introspect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -54,7 +55,7 @@ type Introspector struct {
 	fixed      bool // by the Config
 	lost       bool // the endpoint may have moved
 	status     Status
-	complained [2]time.Time // about the Config, and about answers that are none
+	complained [complaints]time.Time
 }
 
 // Verify decides about one token, opaque or not, without any scheme before it. It takes
@@ -124,6 +125,59 @@ func (i *Introspector) verify(ctx context.Context, token string) (*jwtverify.Tok
 
 const closed = "the Introspector is closed"
 
+// Ready waits until tokens can be asked about: until the endpoint is found in the
+// issuer's metadata, and with Config.Signed until the first keys are there. It is for
+// start-up and for readiness probes, and looks no more often than calls of Verify may. An
+// Endpoint that the Config names is taken as it is: whether it answers, and takes the
+// client, only a token shows. It returns at once while all of that is there, also while
+// the endpoint is down. The error, when the context ends or the Introspector is closed, is
+// [jwtverify.ErrUnavailable].
+func (i *Introspector) Ready(ctx context.Context) error {
+	if i == nil || i.ctx == nil {
+		return unavailable("the Introspector was not made by New", 0)
+	}
+	for !i.found() {
+		v, err := i.ask(ctx, sumOf(noToken), noToken)
+		if err == nil {
+			err = v.err // which others have too
+		}
+		if err == nil {
+			break
+		}
+		pause := time.NewTimer(max(err.RetryAfter, time.Millisecond))
+		select {
+		case <-pause.C:
+		case <-i.ctx.Done():
+		case <-ctx.Done():
+		}
+		pause.Stop()
+		switch {
+		case i.ctx.Err() != nil:
+			return unavailable(closed, 0)
+		case ctx.Err() != nil:
+			return &outlived{unavailable(cmp.Or(i.Status().LastError, err.Detail), err.RetryAfter), ctx.Err()}
+		}
+	}
+	if i.ctx.Err() != nil {
+		return unavailable(closed, 0)
+	}
+	source, ok := i.keys.(interface{ Ready(context.Context) error })
+	if !ok {
+		return nil
+	}
+	if err := source.Ready(ctx); err != nil {
+		failed := unavailable("the key source: "+bounded.Text(err.Error()), 0)
+		if ended := ctx.Err(); ended != nil {
+			return &outlived{failed, ended}
+		}
+		return failed
+	}
+	return nil
+}
+
+// noToken is asked about by who wants no more than that the endpoint is found.
+const noToken = ""
+
 // Status is what an operator may want to know of an Introspector. It holds no secret.
 type Status struct {
 	Endpoint string // that was last asked, or is to be; "" until it was found
@@ -168,9 +222,10 @@ func (i *Introspector) Status() Status {
 }
 
 // Close ends exchanges under way and waits for them, and forgets what was kept. It waits
-// no longer than six seconds for one that does not end, since a Transport, a ClientKey or
-// a KeySource of the Config hangs. Keys that the Config brought stay open. From then on Verify fails with
-// [jwtverify.ErrUnavailable]. It may be called more than once.
+// no longer than six seconds for one that does not end, since a Transport, a ClientKey, a
+// KeySource or a Logger of the Config hangs. Keys that the Config brought stay open. From
+// then on Verify and Ready fail with [jwtverify.ErrUnavailable]. It may be called more than
+// once.
 func (i *Introspector) Close() error {
 	if i == nil || i.ctx == nil {
 		return nil
@@ -211,8 +266,12 @@ func checkError(err error) *jwtverify.Error {
 	case errors.Is(err, jwtverify.ErrUnavailable), reason == "" && ended:
 		judged.Reason = jwtverify.ErrUnavailable
 		var own *jwtverify.Error
-		if errors.As(err, &own) && own != nil {
+		var later interface{ RetryAfter() time.Duration }
+		switch {
+		case errors.As(err, &own) && own != nil:
 			judged.RetryAfter = own.RetryAfter
+		case errors.As(err, &later):
+			judged.RetryAfter = later.RetryAfter()
 		}
 	case reason == "":
 		judged.Reason = jwtverify.ErrRejected
