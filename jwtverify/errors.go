@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/jwks"
 )
 
@@ -171,7 +172,7 @@ func unavailable(detail string, err error) *Error {
 	if err == nil {
 		return refuse(ErrUnavailable, detail)
 	}
-	e := refuseIn(circumstances{causes: causes(err)}, ErrUnavailable, detail+": "+bounded(err.Error()))
+	e := refuseIn(circumstances{causes: causes(err)}, ErrUnavailable, detail+": "+bounded.Text(err.Error()))
 	var own *Error
 	var later interface{ RetryAfter() time.Duration }
 	switch {
@@ -231,18 +232,7 @@ func checkError(err error) *Error {
 	case reason == "":
 		reason = ErrRejected
 	}
-	return refuse(reason, aCheck+": "+bounded(err.Error()))
-}
-
-// bounded escapes and cuts text that may hold a stranger's words.
-func bounded(text string) string {
-	const most = 300
-	cut := text
-	if len(cut) > most {
-		cut = cut[:most] + "…"
-	}
-	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(cut, "?"))
-	return quoted[1 : len(quoted)-1]
+	return refuse(reason, aCheck+": "+bounded.Text(err.Error()))
 }
 
 // seconds writes a duration into a text.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/internal/jose"
 )
 
@@ -246,7 +247,7 @@ func count(n int, what string) string {
 
 func sourceHint(detail string, v *Verifier) string {
 	status := v.Status().Keys
-	if !strings.HasPrefix(detail, theKeySource) || status.LastError == "" || strings.Contains(detail, bounded(status.LastError)) {
+	if !strings.HasPrefix(detail, theKeySource) || status.LastError == "" || strings.Contains(detail, bounded.Text(status.LastError)) {
 		return ""
 	}
 	return "the last fetch of keys failed at " + date(status.LastErrorAt) + ": " + cut(status.LastError, 300)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bearerguard/bearerguard/internal/bounded"
 )
 
 const (
@@ -206,7 +208,7 @@ func (t *tenants) ask(issuer string) (c Config, err error) {
 // is asked.
 func (t *tenants) complain(level slog.Level, what, issuer, text string) {
 	if last, now := t.warned.Load(), time.Now().Unix(); last != now && t.warned.CompareAndSwap(last, now) {
-		t.logger.Log(t.ctx, level, "jwtverify: "+what, "issuer", bounded(issuer), "error", bounded(text))
+		t.logger.Log(t.ctx, level, "jwtverify: "+what, "issuer", bounded.Text(issuer), "error", bounded.Text(text))
 	}
 }
 

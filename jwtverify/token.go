@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/internal/contextkey"
 )
 
@@ -95,7 +96,7 @@ func Claims[T any](t *Token) (T, error) {
 	}
 	if err := json.Unmarshal([]byte(t.claims), &claims, json.WithUnmarshalers(exactNumbers)); err != nil {
 		var none T
-		return none, errors.New("jwtverify: Claims: " + bounded(err.Error()))
+		return none, errors.New("jwtverify: Claims: " + bounded.Text(err.Error()))
 	}
 	return claims, nil
 }

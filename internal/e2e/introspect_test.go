@@ -55,15 +55,8 @@ func newIntrospector(t *testing.T, as *provider, c introspect.Config) *introspec
 // revoke ends a token at the provider's endpoint of RFC 7009.
 func revoke(t *testing.T, as *provider, client, token string) {
 	t.Helper()
-	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, as.Issuer+"/token/revocation", strings.NewReader(form.Encode()))
+	_, err := as.post(t.Context(), as.revocation, client, url.Values{"token": {token}, "token_type_hint": {"access_token"}}, nil)
 	require.NoError(t, err)
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.SetBasicAuth(client, clientSecret)
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(t, err)
-	require.NoError(t, res.Body.Close())
-	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
 func TestOpaqueTokensOfOIDCProviderAreGoodUntilTheyAreRevoked(t *testing.T) {
@@ -153,4 +146,97 @@ func TestJWTsAndOpaqueTokensAtOneAPI(t *testing.T) {
 	_, err = strict.Verify(t.Context(), as.mustToken(t, "es256", ordersAPI, "read:orders"))
 	require.ErrorIs(t, err, jwtverify.ErrUnavailable)
 	require.Contains(t, i.Status().LastError, "400")
+}
+
+// What HybridConfig.IntrospectJWTs is for. The API's client is one of the project that the
+// token is for, as ZITADEL wants it.
+func TestAJWTOfZitadelThatIsIntrospectedTooEndsWithItsRevocationOrItsSession(t *testing.T) {
+	const ttl = time.Second
+	rp := startRelyingParty(t)
+	as := startProvider(t, zitadelOP, "--rp", rp.url)
+	config := as.preset(as.Issuer, ordersAPI)
+	config.Leeway = -1
+	v := newVerifier(t, config)
+	i := newIntrospector(t, as, introspect.Config{ClientID: "rs", ClientSecret: clientSecret, Roles: config.Roles, IssuerRequired: true, TTL: ttl})
+	h, err := introspect.NewHybrid(introspect.HybridConfig{JWT: v, Opaque: i, IntrospectJWTs: true})
+	require.NoError(t, err)
+
+	for name, end := range map[string]func(t *testing.T, user *http.Client, g granted){
+		"revoked": func(t *testing.T, _ *http.Client, g granted) { revoke(t, as, "web", g.AccessToken) },
+		"logged out": func(t *testing.T, user *http.Client, g granted) {
+			res, body := visit(t, user, http.MethodGet, as.Issuer+"end_session?id_token_hint="+g.IDToken, nil)
+			require.Equal(t, "/logged-out 200 OK", res.Request.URL.Path+" "+res.Status, body)
+		},
+	} {
+		for _, kind := range kinds {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				api, user := startAPI(t, h, kind), browser(t)
+				g := rp.login(t, user, as, "")
+				before := i.Status().Exchanges
+				res := api.must(t, http.MethodGet, g.AccessToken)
+				require.Equal(t, http.StatusOK, res.status, res.challenge)
+				var got seen
+				require.NoError(t, json.Unmarshal(res.body, &got))
+				require.Equal(t, seen{
+					Issuer: as.Issuer, Subject: "id1", ClientID: "web", Audience: []string{"web", ordersAPI}, Roles: []string{"orders.reader"},
+					Header: jwtverify.Header{Algorithm: "RS256", KeyID: got.Header.KeyID, Type: "JWT"}, JTI: got.JTI,
+				}, got)
+				require.Equal(t, before+1, i.Status().Exchanges, "both were asked")
+
+				end(t, user, g)
+				ended := time.Now()
+				for api.must(t, http.MethodGet, g.AccessToken).status == http.StatusOK {
+					require.Less(t, time.Since(ended), ttl+10*time.Second, "the token lives on")
+					time.Sleep(10 * time.Millisecond)
+				}
+				res = api.must(t, http.MethodGet, g.AccessToken)
+				require.Equal(t, http.StatusUnauthorized, res.status)
+				require.Contains(t, res.challenge, `error="invalid_token"`)
+				_, err := h.Verify(t.Context(), g.AccessToken)
+				require.ErrorIs(t, err, jwtverify.ErrInactive)
+				_, err = v.Verify(t.Context(), g.AccessToken)
+				require.NoError(t, err, "a Verifier cannot know")
+			})
+		}
+	}
+
+	t.Run("what the Verifier refuses is not shown to the endpoint", func(t *testing.T) {
+		as.order(t, "ttl 1")
+		expired := rp.login(t, browser(t), as, "").AccessToken
+		as.order(t, "ttl 300")
+		good := rp.login(t, browser(t), as, "").AccessToken
+		time.Sleep(time.Second + 10*time.Millisecond)
+		before := i.Status().Exchanges
+		head, rest, _ := strings.Cut(good, ".")
+		payload, signature, _ := strings.Cut(rest, ".")
+		for name, c := range map[string]struct {
+			token  string
+			reason jwtverify.Reason
+		}{
+			"expired":                 {expired, jwtverify.ErrExpired},
+			"another's signature":     {head + "." + payload + "." + expired[strings.LastIndexByte(expired, '.')+1:], jwtverify.ErrSignature},
+			"other claims":            {head + "." + payload[:len(payload)-8] + "." + signature, jwtverify.ErrMalformed},
+			"unsigned":                {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + rest, jwtverify.ErrAlgorithm},
+			"of a service, elsewhere": {as.mustToken(t, "svc", billingAPI, "openid"), jwtverify.ErrAudience},
+		} {
+			for _, kind := range kinds {
+				require.Equal(t, http.StatusUnauthorized, startAPI(t, h, kind).must(t, http.MethodGet, c.token).status, name)
+			}
+			_, err := h.Verify(t.Context(), c.token)
+			require.ErrorIs(t, err, c.reason, name)
+		}
+		require.Equal(t, before, i.Status().Exchanges)
+		_, err := h.Verify(t.Context(), good)
+		require.NoError(t, err)
+		require.Equal(t, before+1, i.Status().Exchanges)
+	})
+
+	t.Run("a client of another project is told nothing", func(t *testing.T) {
+		elsewhere := newIntrospector(t, as, introspect.Config{ClientID: "rs-billing", ClientSecret: clientSecret})
+		h, err := introspect.NewHybrid(introspect.HybridConfig{JWT: v, Opaque: elsewhere, IntrospectJWTs: true})
+		require.NoError(t, err)
+		_, err = h.Verify(t.Context(), rp.login(t, browser(t), as, "").AccessToken)
+		require.ErrorIs(t, err, jwtverify.ErrInactive)
+	})
+	require.Zero(t, i.Status().Failures)
 }

@@ -32,6 +32,7 @@ type server struct {
 	command []string
 
 	token, authorize string // endpoints, relative to the issuer
+	revocation       string // likewise, where tests need it
 
 	// client is one whose tokens for an API are JWTs.
 	client string
@@ -43,14 +44,14 @@ type server struct {
 
 var oidcProvider = &server{
 	name: "oidc-provider", install: npm("oidc-provider"), command: []string{"node", "server.mjs"},
-	token: "/token", authorize: "/auth", client: "es256",
+	token: "/token", authorize: "/auth", revocation: "/token/revocation", client: "es256",
 	resource: byResource,
 	preset:   providers.OIDCProvider,
 }
 
 var zitadelOP = &server{
 	name: "zitadel-op", install: goBuild("zitadel-op"), command: []string{"./zitadel-op"},
-	token: "oauth/token", authorize: "authorize", client: "svc", // its issuer ends in a slash
+	token: "oauth/token", authorize: "authorize", revocation: "revoke", client: "svc", // its issuer ends in a slash
 	resource: func(form url.Values, api string) {
 		form.Set("scope", form.Get("scope")+" urn:zitadel:iam:org:project:id:"+api+":aud urn:zitadel:iam:org:projects:roles")
 	},

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bearerguard/bearerguard/internal/schedule"
@@ -164,6 +165,17 @@ type StatusError struct {
 // Error names the status only: what else the server says is not to be trusted.
 func (e *StatusError) Error() string { return fmt.Sprintf("it answered with status %d", e.Status) }
 
+// ConnectError is an exchange for which there was no connection, with TLS where there is
+// any: nobody has seen the request. Of a caller's transport that is known only where it
+// reports a TLS handshake that failed, as net/http's does.
+type ConnectError struct{ cause error }
+
+// Error says why there was none.
+func (e *ConnectError) Error() string { return e.cause.Error() }
+
+// Unwrap returns that.
+func (e *ConnectError) Unwrap() error { return e.cause }
+
 // ErrTooLarge says that a body is larger than MaxBody.
 var ErrTooLarge = fmt.Errorf("its body is larger than %d KiB", MaxBody>>10)
 
@@ -299,23 +311,37 @@ func (c *Client) request(method, rawURL string, body io.Reader) (*http.Request, 
 // send makes the exchange as far as the header of the answer, and notes the reach of
 // the connection.
 func (c *Client) send(ctx context.Context, client *http.Client, req *http.Request, within Reach) (_ *http.Response, reach Reach, _ error) {
+	// A caller's transport may report from any goroutine, or nothing at all.
+	var connected, insecure atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err != nil {
+				insecure.Store(true)
+			}
+		},
+	}
 	switch {
-	case c.own == nil: // nor is it known in what goroutine a caller's transport would report a connection
+	case c.own == nil:
 	case c.proxied(req):
 		// The proxy may be anywhere. What the document names must not lead from
 		// it to the inside, should no proxy make that connection.
 		reach = Public
 	default:
 		ctx = context.WithValue(ctx, withinKey{}, within)
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-			GotConn: func(info httptrace.GotConnInfo) { reach = reachOf(info.Conn.RemoteAddr()) },
-		})
+		trace.GotConn = func(info httptrace.GotConnInfo) {
+			connected.Store(true)
+			reach = reachOf(info.Conn.RemoteAddr())
+		}
 	}
-	res, err := client.Do(req.WithContext(ctx))
+	res, err := client.Do(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
 		// A url.Error quotes where the server redirects to, credentials and all.
 		if outer, ok := errors.AsType[*url.Error](err); ok {
 			err = outer.Err
+		}
+		if !connected.Load() && (c.own != nil || insecure.Load()) {
+			err = &ConnectError{err}
 		}
 		return nil, 0, err
 	}

@@ -89,6 +89,28 @@ func (i *Introspector) judge(text []byte, now time.Time) (verdict, *trouble) {
 	return v, nil
 }
 
+// repeats reports whether the token stands in a text that is known to be valid, however
+// it is spelt: in a name, a string or a number.
+func repeats(text []byte, token string) bool {
+	found := false
+	var look func(strictjson.Value) error
+	member := func(name []byte, v strictjson.Value) error {
+		found = found || strings.Contains(string(name), token)
+		return look(v)
+	}
+	look = func(v strictjson.Value) error {
+		s, ok := v.Text()
+		if !ok && v.Kind() == '0' {
+			s = string(v.Raw())
+		}
+		found = found || strings.Contains(s, token)
+		_ = v.Members(member)
+		return v.Elements(look)
+	}
+	_ = strictjson.Object(text, member)
+	return found
+}
+
 func (i *Introspector) member(a *answer, name []byte, v strictjson.Value) {
 	switch string(name) {
 	case "active":

@@ -2,6 +2,8 @@ package introspect_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -257,6 +259,13 @@ func TestATokenThatNobodyIssuesIsRefusedWithoutAnExchange(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// inAMinute is an error like those of package jwks.
+type inAMinute struct{}
+
+func (inAMinute) Error() string { return "later" }
+
+func (inAMinute) RetryAfter() time.Duration { return time.Minute }
+
 func TestChecksHaveTheLastWordEachTime(t *testing.T) {
 	const errTenant jwtverify.Reason = "tenant"
 	var verdict error
@@ -272,13 +281,55 @@ func TestChecksHaveTheLastWordEachTime(t *testing.T) {
 	}{
 		{nil, ""}, {errTenant, errTenant}, {jwtverify.ErrRevoked, jwtverify.ErrRevoked}, {context.Canceled, jwtverify.ErrUnavailable},
 		{&jwtverify.Error{Reason: jwtverify.ErrUnavailable, RetryAfter: time.Minute}, jwtverify.ErrUnavailable}, {http.ErrNoCookie, jwtverify.ErrRejected},
+		{fmt.Errorf("%w: %w", jwtverify.ErrUnavailable, inAMinute{}), jwtverify.ErrUnavailable},
 	} {
 		verdict = c.says
 		token, err := i.Verify(t.Context(), opaque)
 		require.Equal(t, c.reason, jwtverify.ReasonOf(err))
+		var own *jwtverify.Error
+		if errors.As(err, &own) && own.Reason == jwtverify.ErrUnavailable && c.says != context.Canceled {
+			require.Equal(t, time.Minute, own.RetryAfter)
+		}
 		if c.says == nil {
 			require.Equal(t, "changed", token.Scopes[0])
 		}
 	}
 	require.EqualValues(t, 1, e.asked.Load())
+}
+
+// An issuer that says the token again would have it kept with the answer: in memory, and
+// in whatever is dumped of that. However it spells it, such an answer counts and is not
+// kept, and the operator hears why the issuer is asked each time.
+func TestAnAnswerThatRepeatsTheTokenIsNotKept(t *testing.T) {
+	escaped := strings.NewReplacer("/", `\/`, "o", `\u006f`).Replace(opaque)
+	for name, c := range map[string]struct{ token, more string }{
+		"in a claim":           {opaque, `"token":"` + opaque + `"`},
+		"as the subject":       {opaque, `"sub":"` + opaque + `"`},
+		"with a scheme before": {opaque, `"x":"Bearer ` + opaque + `"`},
+		"escaped":              {opaque, `"x":"` + escaped + `"`},
+		"nested":               {opaque, `"x":[1,{"y":[null,{"z":"` + escaped + `"}]}]`},
+		"as a name":            {opaque, `"x":{"` + escaped + `":1}`},
+		"as the first name":    {opaque, `"` + opaque + `":true`},
+		"as a number":          {"31415926535897", `"x":[31415926535897]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log journal
+			e, i := world(t, func(c *introspect.Config) { c.Logger = log.logger() })
+			e.say(saysText("application/json", `{"active":true,"aud":"`+audience+`",`+c.more+`}`))
+			for n := range 3 {
+				token, err := i.Verify(t.Context(), c.token)
+				require.NoError(t, err)
+				require.True(t, token.ValidUntil.After(time.Now()))
+				require.EqualValues(t, n+1, e.asked.Load())
+				require.Zero(t, i.Status().Active.Entries)
+			}
+			require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), log.String())
+			require.Contains(t, log.String(), "repeats the token")
+			require.NotContains(t, log.String(), c.token)
+
+			_, err := i.Verify(t.Context(), "another")
+			require.NoError(t, err)
+			require.Equal(t, 1, i.Status().Active.Entries, "nor is it held against other tokens")
+		})
+	}
 }

@@ -31,17 +31,20 @@ const (
 
 // ticket is for one exchange. It is used up when it is given back.
 type ticket struct {
-	round uint64
-	try   bool
-	used  bool // guarded by the breaker's mu
+	round   uint64
+	try     bool
+	used    bool // guarded by the breaker's mu
+	counted bool // in Status; guarded by the Introspector's mu
 }
 
-// look says how long it is until an exchange may begin, and whether it would be one to
-// try out the endpoint.
-func (b *breaker) look(now time.Time) (wait time.Duration, try bool) {
+// look says how long it is until an exchange about the token with that sum may begin, and
+// whether it would be one to try out the endpoint: because that is down, or because the
+// token had trouble, which at a dead endpoint it has again.
+func (b *breaker) look(sum *cache.Sum, now time.Time) (wait time.Duration, try bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.lookLocked(now)
+	wait, try = b.lookLocked(now)
+	return wait, try || slices.Contains(b.suspects, *sum)
 }
 
 func (b *breaker) lookLocked(now time.Time) (wait time.Duration, try bool) {
@@ -56,7 +59,7 @@ func (b *breaker) lookLocked(now time.Time) (wait time.Duration, try bool) {
 	return 0, true
 }
 
-// enter is look for one who begins; there is a ticket if there is no wait. It has to
+// enter is that for one who begins; there is a ticket if there is no wait. It has to
 // be given back.
 func (b *breaker) enter(now time.Time) (*ticket, time.Duration) {
 	b.mu.Lock()

@@ -201,6 +201,8 @@ func TestATokenBelongsToWhoGotIt(t *testing.T) {
 		token, err := i.Verify(t.Context(), opaque)
 		require.NoError(t, err)
 		require.Equal(t, []string{"read:orders", "write:orders"}, token.Scopes)
+		token.Audience = append(token.Audience, "mine")
+		require.Equal(t, []string{"read:orders", "write:orders"}, token.Scopes, "nor do its lists share anything")
 		token.Scopes[0] = "admin"
 		token.Scopes = append(token.Scopes, "root")
 		token.Audience[0] = "changed"
@@ -245,25 +247,41 @@ func TestAnswersAreBoundInBytes(t *testing.T) {
 func TestAnswersTakeNoMoreMemoryThanTheyAreCountedFor(t *testing.T) {
 	const limit = 4 << 20
 	answer := `{"active":true,"aud":"` + audience + `","sub":"some-subject","scope":"a b c d e f g h i j \u006b","exp":%d,"client_id":"shop","username":"alice"}`
-	issuer := &issuer{answer: fmt.Sprintf(answer, time.Now().Add(time.Hour).Unix())}
-	i := issuer.start(t, func(c *introspect.Config) { c.CacheBytes = limit })
-	heap := func() int64 {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
+	for name, c := range map[string]struct {
+		answer string
+		reason jwtverify.Reason
+		limit  int64
+	}{
+		"active":         {fmt.Sprintf(answer, time.Now().Add(time.Hour).Unix()), "", limit},
+		"inactive":       {inactive, jwtverify.ErrInactive, 1 << 20},
+		"not as allowed": {`{"active":true}`, jwtverify.ErrClaims, 1 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer := &issuer{answer: c.answer}
+			i := issuer.start(t, func(c *introspect.Config) { c.CacheBytes = limit })
+			heap := func() int64 {
+				runtime.GC()
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return int64(m.HeapAlloc)
+			}
+			before := heap()
+			for n := range 10_000 {
+				_, err := i.Verify(t.Context(), fmt.Sprintf("token-%d", n))
+				require.Equal(t, c.reason, jwtverify.ReasonOf(err))
+			}
+			took, status := heap()-before, i.Status().Active
+			if c.reason != "" {
+				status = i.Status().Refused
+			}
+			require.Greater(t, status.Bytes, c.limit/2)
+			require.LessOrEqual(t, status.Bytes, c.limit)
+			require.Positive(t, status.Evictions)
+			require.LessOrEqual(t, took, status.Bytes+status.Bytes/10)
+			t.Logf("%d answers, counted as %d bytes, take %d", status.Entries, status.Bytes, took)
+		})
 	}
-	before := heap()
-	for n := range 10_000 {
-		_, err := i.Verify(t.Context(), fmt.Sprintf("token-%d", n))
-		require.NoError(t, err)
-	}
-	took, status := heap()-before, i.Status().Active
-	require.Greater(t, status.Bytes, int64(limit/2))
-	require.Positive(t, status.Evictions)
-	require.LessOrEqual(t, took, status.Bytes+status.Bytes/10)
-	t.Logf("%d answers, counted as %d bytes, take %d", status.Entries, status.Bytes, took)
 }
 
 func TestAllWhoHaveATokenShareOneExchange(t *testing.T) {
@@ -366,7 +384,10 @@ func TestCloseEndsExchangesAndLeavesNothingBehind(t *testing.T) {
 		close(arrived)
 		<-r.Context().Done()
 	})
-	i, err := introspect.New(e.config())
+	var log journal
+	c := e.config()
+	c.Logger = log.logger()
+	i, err := introspect.New(c)
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() {
@@ -376,6 +397,8 @@ func TestCloseEndsExchangesAndLeavesNothingBehind(t *testing.T) {
 	<-arrived
 	require.NoError(t, i.Close())
 	require.ErrorIs(t, <-ended, jwtverify.ErrUnavailable)
+	require.Zero(t, i.Status().Failures, "an end is no failure")
+	require.NotContains(t, log.String(), "level=ERROR")
 	e.Close()
 	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
 		require.True(t, time.Now().Before(deadline), "%d goroutines, %d before", runtime.NumGoroutine(), before)

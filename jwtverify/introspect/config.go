@@ -126,7 +126,8 @@ type Config struct {
 	InsecureHTTP bool
 
 	// Logger is told of refused tokens at debug level, when the endpoint goes down and
-	// comes back, and of a Config that the endpoint does not take. Nil: slog.Default().
+	// comes back, and, once a minute at most, of a Config that the endpoint does not take,
+	// of answers that are none, and of those that repeat the token. Nil: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -142,8 +143,9 @@ const (
 	minCache        = 4 << 10
 )
 
-// New makes an Introspector. It returns at once, and asks nobody anything: the issuer
-// may be down. The error joins every fault in the Config.
+// New makes an Introspector. It returns at once, and asks nobody anything, but that it
+// begins to fetch the keys of Config.Signed: the issuer may be down, which
+// [Introspector.Ready] tells. The error joins every fault in the Config.
 func New(c Config) (*Introspector, error) {
 	client := fetch.New(fetch.Options{HTTP: c.Client, TLS: c.TLS, InsecureHTTP: c.InsecureHTTP, KeepAlive: true})
 	faults := c.faults(client)

@@ -27,9 +27,16 @@
 //     A stream that was let in goes on until the token's exp, as with a JWT.
 //   - While the issuer is down every token is refused as soon as its answer is older
 //     than TTL, with [jwtverify.ErrUnavailable]: a 503 that asks to come back.
+//   - An issuer that repeats the token in its answers is asked each time, and that is
+//     logged as an error: kept with an answer the token would be there for whoever can
+//     read this memory.
 //   - Whoever sends a flood of made-up tokens sends it to the issuer too, as far as it
 //     is let: 64 exchanges at once, and a token of characters that none has, or of
 //     more than 16 KiB, causes none.
+//
+// Where the endpoint is found by discovery, the first request would wait for that too, and
+// a wrong Issuer would show only then: [Introspector.Ready] is for start-up and for
+// readiness probes.
 //
 // So prefer JWTs of a short life where the issuer can make them, and introspect where
 // it cannot or where revocation must bite at once.
@@ -52,7 +59,7 @@
 //	active is true, and the rest holds                a Token             the token, TTL and not past exp
 //	active is false                                   ErrInactive         the token, NegativeTTL
 //	active is true, and the rest does not hold        ErrIssuer, …        the token, NegativeTTL
-//	no connection, 401, 404, 405, 410, 429,           ErrUnavailable      every token, 1 s, doubling to 30 s
+//	no connection, no TLS, 401, 404, 405, 410, 429,   ErrUnavailable      every token, 1 s, doubling to 30 s
 //	no metadata, a ClientKey that does not sign
 //	no answer in 5 s, a connection that ends, 408,    ErrUnavailable      the token, 1 s; every token, likewise,
 //	5xx, 2xx other than 200, a redirect, no JSON, no                      after three different ones in a row
@@ -67,6 +74,10 @@
 // fail at once, and when the time is over up to four at once try again, of which each
 // waits a second at most. Any answer to one of them ends the outage. Answers that are
 // kept hold meanwhile, until TTL.
+//
+// That is so too for a token that alone had trouble, so that a dead endpoint costs nobody
+// five seconds twice: what is asked about it next, its caller waits a second for, and the
+// answer is kept for the call after.
 //
 // What may be one token's doing is not held against the others: a stranger who finds a
 // token at which the endpoint answers 5xx, or a firewall before it 403, takes nobody

@@ -8,7 +8,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -189,7 +192,12 @@ func TestCallersWhoLeaveTakeNoTurns(t *testing.T) {
 		defer end()
 		_, err := i.Verify(short, "back")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		requireReason(t, i, "back", jwtverify.ErrInactive)
+		var both sync.WaitGroup
+		for range 2 { // who share one exchange again
+			both.Go(func() { requireReason(t, i, "back", jwtverify.ErrInactive) })
+			synctest.Wait()
+		}
+		both.Wait()
 		require.EqualValues(t, 64+1, asked.Load())
 		asked.Store(0)
 		for n := range 64 {
@@ -286,6 +294,22 @@ func TestCloseWaitsForExchangesAndCallersDoNot(t *testing.T) {
 	})
 }
 
+func TestCloseEndsWhatWaitsForATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		for n := range 100 { // more than there are turns
+			go func() { _, _ = i.Verify(context.Background(), fmt.Sprintf("token-%d", n)) }()
+		}
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, i.Close())
+		require.Zero(t, time.Since(began))
+	})
+}
+
 // What an answer says was true when it was asked for, not when it came.
 func TestAnAnswerIsKeptFromWhenItWasAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -308,4 +332,132 @@ func TestAnAnswerIsKeptFromWhenItWasAskedFor(t *testing.T) {
 			require.EqualValues(t, 2, asked.Load())
 		}
 	})
+}
+
+// 2 s for a turn and 5.5 s for an exchange that does not end are more than anybody waits.
+func TestNobodyWaitsForSevenSecondsAndAHalf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		defer close(stop)
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "busy") {
+				time.Sleep(1900 * time.Millisecond)
+				return responds(200, inactive), nil
+			}
+			<-stop
+			return nil, io.EOF
+		}))
+		for n := range 64 {
+			go func() { _, _ = i.Verify(t.Context(), fmt.Sprintf("busy-%d", n)) }()
+		}
+		synctest.Wait()
+		began := time.Now()
+		requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+		require.Equal(t, 7*time.Second, time.Since(began))
+	})
+}
+
+// Who comes and leaves at once must not leave a wait of 2 s behind each time, with the
+// token in it.
+func TestCallersWhoLeaveLeaveNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		defer close(stop)
+		i := start(t, inMemory(func(*http.Request) (*http.Response, error) { <-stop; return nil, io.EOF }))
+		for n := range 64 {
+			go func() { _, _ = i.Verify(t.Context(), fmt.Sprintf("busy-%d", n)) }()
+		}
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		var callers sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for n := range 900 {
+			callers.Go(func() { _, _ = i.Verify(ctx, fmt.Sprintf("gone-%d", n)) })
+		}
+		synctest.Wait()
+		require.Greater(t, runtime.NumGoroutine(), before+1000, "a caller's, and one that waits for a turn")
+		cancel()
+		callers.Wait()
+		synctest.Wait()
+		require.Less(t, runtime.NumGoroutine(), before+100)
+	})
+}
+
+// What was given up is counted then, and not once more when it ends after all.
+func TestAnExchangeThatHungIsCountedOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends func() (*http.Response, error)
+		last string
+	}{
+		"with an error":  {func() (*http.Response, error) { return nil, io.EOF }, "the exchange: it went on past its deadline"},
+		"with a 404":     {func() (*http.Response, error) { return responds(404, ""), nil }, "the exchange: it went on past its deadline"},
+		"with a 400":     {func() (*http.Response, error) { return responds(400, ""), nil }, "the exchange: it went on past its deadline"},
+		"with an answer": {func() (*http.Response, error) { return activeForAnHour(), nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				config := inMemory(func(*http.Request) (*http.Response, error) {
+					time.Sleep(20 * time.Second)
+					return c.ends()
+				})
+				var log journal
+				config.TTL, config.Logger = 5*time.Minute, log.logger()
+				i := start(t, config)
+				requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+				at := i.Status().LastErrorAt
+				for range 2 {
+					require.EqualValues(t, 1, i.Status().Exchanges)
+					require.EqualValues(t, 1, i.Status().Failures)
+					require.Equal(t, at, i.Status().LastErrorAt)
+					time.Sleep(20 * time.Second)
+				}
+				require.Equal(t, c.last, i.Status().LastError)
+				require.False(t, i.Status().Down, "nor does it say any more about the others")
+				require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), log.String())
+				require.Zero(t, i.Status().Active.Entries, "nor about the token, of which others may have said more since")
+			})
+		})
+	}
+}
+
+// hungLog is a Logger's handler that never comes back from what is louder than a warning.
+type hungLog struct {
+	slog.Handler
+	stop chan struct{}
+}
+
+func (h hungLog) Enabled(_ context.Context, level slog.Level) bool { return level > slog.LevelWarn }
+
+func (h hungLog) Handle(context.Context, slog.Record) error { <-h.stop; return nil }
+
+func TestALoggerThatHangsHoldsNobodyEither(t *testing.T) {
+	for name, f := range map[string]func(stop chan struct{}) roundTrip{
+		"with a Transport that hangs": func(stop chan struct{}) roundTrip {
+			return func(*http.Request) (*http.Response, error) { <-stop; return nil, io.EOF }
+		},
+		"with one that fails": func(chan struct{}) roundTrip {
+			return func(*http.Request) (*http.Response, error) { return responds(500, ""), nil }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stop := make(chan struct{})
+				defer close(stop)
+				c := inMemory(f(stop))
+				c.Logger = slog.New(hungLog{slog.DiscardHandler, stop})
+				i := start(t, c)
+				began := time.Now()
+				requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+				require.LessOrEqual(t, time.Since(began), 7*time.Second)
+				require.EqualValues(t, 1, i.Status().Failures)
+
+				go func() { _, _ = i.Verify(t.Context(), "another") }()
+				synctest.Wait()
+				began = time.Now()
+				require.NoError(t, i.Close())
+				require.LessOrEqual(t, time.Since(began), 6*time.Second)
+			})
+		})
+	}
 }

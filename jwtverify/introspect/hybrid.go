@@ -38,9 +38,12 @@ type HybridConfig struct {
 	// so none if it has a scope that is empty, and all if it has no scope; and so of its
 	// roles, which an Introspector finds where Config.Roles says. While the issuer cannot
 	// be asked every such token is ErrUnavailable. The endpoint must know JWTs:
-	// oidc-provider's, for one, does not. An [Introspector] is not shown a JWT of another
-	// issuer than its own, which is ErrIssuer; another Verifier that is Opaque, such as
-	// one that wraps it, is shown every JWT. False: the Verifier alone decides.
+	// oidc-provider's, for one, does not and answers 400. And it must tell this client of
+	// them: ZITADEL's says that every token is inactive unless it is for the project of
+	// the client that asks, so ClientID has to be that of an API in the project that
+	// Audience names. An [Introspector] is not shown a JWT of another issuer than its own,
+	// which is ErrIssuer; another Verifier that is Opaque, such as one that wraps it, is
+	// shown every JWT. False: the Verifier alone decides.
 	IntrospectJWTs bool
 }
 

@@ -133,6 +133,17 @@ func TestAnOpaqueTokenMayLookAlmostLikeAJWT(t *testing.T) {
 		require.NoError(t, err, token)
 		require.EqualValues(t, n+1, b.asked.Load(), token)
 	}
+
+	// Nor is the first segment one that has been seen before where nothing follows it.
+	h = b.hybrid(t, false)
+	jwt := b.issuer.Token(nil)
+	_, err := h.Verify(t.Context(), jwt)
+	require.NoError(t, err)
+	header, _, _ := strings.Cut(jwt, ".")
+	asked := b.asked.Load()
+	_, err = h.Verify(t.Context(), header)
+	require.NoError(t, err)
+	require.Equal(t, asked+1, b.asked.Load())
 }
 
 // The policy for routes where a revocation must bite at once: two must accept, and speak
@@ -283,6 +294,21 @@ func TestAnAnswerOfAnotherIssuerSaysNothingOfAJWT(t *testing.T) {
 	})
 	require.NoError(t, err)
 	requireReason(t, h, b.issuer.Token(nil), jwtverify.ErrClaims)
+}
+
+// Verifiers of the user's may be less careful.
+func TestAHybridShowsNobodyWhatIsNoToken(t *testing.T) {
+	nobody := verifierFunc(func() (*jwtverify.Token, error) {
+		t.Error("it was shown")
+		return &jwtverify.Token{}, nil
+	})
+	h, err := introspect.NewHybrid(introspect.HybridConfig{JWT: nobody, Opaque: nobody})
+	require.NoError(t, err)
+	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`))
+	for _, token := range []string{"", "a b", "a\n", header + ".a.b\n", header + "." + strings.Repeat("a", 16<<10), strings.Repeat("a", 16<<10+1)} {
+		_, err := h.Verify(t.Context(), token)
+		require.ErrorIs(t, err, jwtverify.ErrMalformed)
+	}
 }
 
 type verifierFunc func() (*jwtverify.Token, error)

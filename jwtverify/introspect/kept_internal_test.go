@@ -106,3 +106,41 @@ func TestALongTokenIsWipedWhereItWasHashed(t *testing.T) {
 	require.Equal(t, cache.Sum(sha256.Sum256([]byte(token))), sumOf(token))
 	require.Equal(t, make([]byte, 600), room[:600])
 }
+
+// A flight that gets its turn looks once more: since its callers did somebody may have
+// asked, or they may have left, or Close may have come.
+func TestAFlightLooksOnceMoreBeforeItAsks(t *testing.T) {
+	asked := 0
+	i, err := New(Config{
+		Issuer: "https://issuer.example", Endpoint: "https://issuer.example/introspect", Audience: []string{"api"},
+		ClientID: "id", ClientSecret: "secret", Client: &http.Client{Transport: counts(func() { asked++ })}, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	fresh := func(token string, waiting int) *flight {
+		return &flight{sum: sumOf(token), deserted: make(chan struct{}), landed: make(chan struct{}), waiting: waiting}
+	}
+	now := time.Now()
+	f := fresh("known", 1)
+	i.keep(&f.sum, verdict{token: &jwtverify.Token{Subject: "alice"}, until: now.Add(time.Minute)}, now)
+	v := i.turn(f, "known")
+	require.Nil(t, v.err)
+	require.Equal(t, "alice", v.token.Subject)
+
+	v = i.turn(fresh("left", 0), "left")
+	require.Equal(t, jwtverify.ErrUnavailable, v.err.Reason)
+	require.Zero(t, asked)
+	require.Empty(t, i.turns, "turns are given back")
+
+	v = i.turn(fresh("other", 1), "other")
+	require.Equal(t, jwtverify.ErrInactive, v.err.Reason)
+	require.Equal(t, 1, asked)
+	require.NoError(t, i.Close())
+	require.Nil(t, i.join(sumOf("late"), "late"))
+}
+
+type counts func()
+
+func (c counts) RoundTrip(r *http.Request) (*http.Response, error) {
+	c()
+	return answers(`{"active":false}`).RoundTrip(r)
+}

@@ -137,7 +137,7 @@ func (i *Introspector) readSigned(text []byte, now time.Time) (inner []byte, err
 			expires = date(v, "exp")
 		case "token_introspection":
 			if v.Kind() == '{' {
-				inner = slices.Clone(v.Raw())
+				inner = v.Raw()
 			}
 		}
 		return nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/bearerguard/bearerguard/internal/bounded"
 	"github.com/bearerguard/bearerguard/internal/fetch"
 )
 
@@ -57,12 +58,11 @@ func exchangeFault(err error) *trouble {
 
 // unconnected reports whether an exchange failed before there was a connection.
 func unconnected(err error) bool {
-	var network *net.OpError
+	var none *fetch.ConnectError
+	var network *net.OpError // of a transport of the caller's, as is what follows
 	var certificate *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var alert tls.AlertError
-	return errors.As(err, &network) && (network.Op == "dial" || network.Op == "proxyconnect") ||
-		errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &alert)
+	return errors.As(err, &none) || errors.As(err, &network) && (network.Op == "dial" || network.Op == "proxyconnect") ||
+		errors.As(err, &certificate)
 }
 
 // told is an error of an exchange's as far as it is in nobody's power to write the token
@@ -76,9 +76,9 @@ func told(err error) string {
 	case errors.As(err, &status):
 		return status.Error()
 	case errors.As(err, &certificate):
-		return printable(certificate.Error())
+		return bounded.Text(certificate.Error())
 	case errors.As(err, &network), errors.Is(err, fetch.ErrTooLarge), errors.Is(err, context.Canceled):
-		return printable(err.Error())
+		return bounded.Text(err.Error())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection ended"
 	}

@@ -3,6 +3,8 @@ package introspect_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -148,6 +150,7 @@ func TestAnEndpointThatIsNotThereIsAnOutage(t *testing.T) {
 		}
 	}()
 	requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+	require.True(t, i.Status().Down, "nor was one sent here")
 }
 
 func TestATokenGoesOnlyToAServerWithATrustedCertificate(t *testing.T) {
@@ -350,8 +353,11 @@ func TestAConfigThatTheEndpointDoesNotTakeIsLoggedOnceAMinute(t *testing.T) {
 
 func TestAnEndpointThatMovedIsFoundAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		at, metadata := "/old", true
+		at, metadata, looks := "/old", true, 0
 		c := inMemory(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				looks++
+			}
 			switch {
 			case strings.HasPrefix(r.URL.Path, "/.well-known/") && metadata:
 				return responds(200, `{"issuer":"https://issuer.example","introspection_endpoint":"https://issuer.example`+at+`"}`), nil
@@ -374,6 +380,120 @@ func TestAnEndpointThatMovedIsFoundAnew(t *testing.T) {
 		_, err = i.Verify(t.Context(), "two")
 		require.NoError(t, err)
 		require.Equal(t, "https://issuer.example/new", i.Status().Endpoint)
+		looked := looks
+		_, err = i.Verify(t.Context(), "three")
+		require.NoError(t, err)
+		require.Equal(t, looked, looks, "it is not looked for any more")
+	})
+}
+
+// Whoever wrote the endpoint down does not want another one, whatever the metadata say.
+func TestAnEndpointThatTheConfigNamesIsNeverLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				t.Error("it looks at the metadata")
+				return responds(200, `{"issuer":"https://issuer.example","introspection_endpoint":"https://issuer.example/other"}`), nil
+			}
+			return responds(404, ""), nil
+		}))
+		for n := range 3 {
+			requireReason(t, i, fmt.Sprintf("token-%d", n), jwtverify.ErrUnavailable)
+			time.Sleep(30 * time.Second)
+		}
+		require.Equal(t, "https://issuer.example/introspect", i.Status().Endpoint)
+	})
+}
+
+// An operator hears of an outage when it begins and when it ends, and once each.
+func TestAnOutageIsLoggedWhenItBeginsAndWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log journal
+		var healed atomic.Bool
+		c := inMemory(func(*http.Request) (*http.Response, error) {
+			if healed.Load() {
+				return responds(200, inactive), nil
+			}
+			return responds(429, ""), nil
+		})
+		c.Logger = log.logger()
+		i := start(t, c)
+		said := func(begun, ended int) {
+			t.Helper()
+			require.Equal(t, begun, strings.Count(log.String(), `level=WARN msg="introspect: the introspection endpoint cannot be asked"`), log.String())
+			require.Equal(t, ended, strings.Count(log.String(), `level=INFO msg="introspect: the introspection endpoint answers again"`), log.String())
+		}
+		for round := range 2 {
+			healed.Store(false)
+			for n := range 5 {
+				requireReason(t, i, fmt.Sprintf("token-%d-%d", round, n), jwtverify.ErrUnavailable)
+				time.Sleep(30 * time.Second)
+			}
+			said(round+1, round)
+			healed.Store(true)
+			for n := range 3 {
+				requireReason(t, i, fmt.Sprintf("healed-%d-%d", round, n), jwtverify.ErrInactive)
+			}
+			said(round+1, round+1)
+		}
+	})
+}
+
+// A name may lead elsewhere by now, and a kept connection would hide that.
+func TestAnOutageClosesTheConnectionsThatAreKept(t *testing.T) {
+	closed := make(chan struct{}, 1)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.PostFormValue("token") == "good" {
+			says(active("http://"+r.Host, nil))(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	s.Start()
+	defer s.Close()
+	i := start(t, introspect.Config{
+		Issuer: s.URL, Endpoint: s.URL, Audience: []string{audience}, ClientID: clientID, ClientSecret: secret, Logger: slog.New(slog.DiscardHandler),
+	})
+	_, err := i.Verify(t.Context(), "good")
+	require.NoError(t, err)
+	select {
+	case <-closed:
+		t.Fatal("it is not kept")
+	default:
+	}
+	requireReason(t, i, "bad", jwtverify.ErrUnavailable)
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second): // it would be kept for 30 s
+		t.Fatal("it is still open")
+	}
+}
+
+// What one try says after another has ended the outage is about the outage before.
+func TestATryThatFailsAfterAnotherHadAnAnswerBeginsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), "good") {
+				time.Sleep(20 * time.Millisecond)
+				return responds(200, inactive), nil
+			}
+			time.Sleep(100 * time.Millisecond)
+			return responds(429, ""), nil
+		}))
+		requireReason(t, i, "first", jwtverify.ErrUnavailable)
+		time.Sleep(time.Second)
+		var tries sync.WaitGroup
+		tries.Go(func() { requireReason(t, i, "late", jwtverify.ErrUnavailable) })
+		synctest.Wait()
+		requireReason(t, i, "good", jwtverify.ErrInactive)
+		tries.Wait()
+		require.False(t, i.Status().Down)
 	})
 }
 
@@ -558,4 +678,99 @@ func TestAPauseThatA503AsksForIsTheTokens(t *testing.T) {
 			require.Equal(t, 3, asked)
 		}
 	})
+}
+
+// A dead endpoint may have one client alone, whose token would never look like three.
+func TestADeadEndpointCostsALoneTokenFiveSecondsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			if slow.Load() {
+				time.Sleep(3 * time.Second)
+				return activeForAnHour(), nil
+			}
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}))
+		spend := func(token string) time.Duration {
+			began := time.Now()
+			requireReason(t, i, token, jwtverify.ErrUnavailable)
+			return time.Since(began)
+		}
+		require.Equal(t, 5*time.Second, spend(opaque))
+		for range 100 {
+			require.LessOrEqual(t, spend(opaque), time.Second)
+			time.Sleep(time.Second)
+		}
+		require.False(t, i.Status().Down, "it may be the token's doing")
+		require.Equal(t, 5*time.Second, spend("another"), "who knows")
+
+		// Whoever leaves after a second finds the answer later.
+		time.Sleep(10 * time.Second)
+		slow.Store(true)
+		require.Equal(t, time.Second, spend(opaque))
+		time.Sleep(3 * time.Second)
+		_, err := i.Verify(t.Context(), opaque)
+		require.NoError(t, err)
+		// An answer clears all of it.
+		began := time.Now()
+		_, err = i.Verify(t.Context(), "another")
+		require.NoError(t, err)
+		require.Equal(t, 3*time.Second, time.Since(began))
+	})
+}
+
+// Of a Transport that the Config brought only the kind of the error tells whether there
+// was a connection.
+func TestATransportOfTheConfigThatHasNoConnectionMakesAnOutageForAll(t *testing.T) {
+	discard := slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	serve := func(start func(*httptest.Server), change func(*httptest.Server)) string {
+		s := httptest.NewUnstartedServer(says(claims{"active": false}))
+		s.Config.ErrorLog = discard
+		change(s)
+		start(s)
+		t.Cleanup(s.Close)
+		return "https://" + s.Listener.Addr().String()
+	}
+	old := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}}}
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, gone.Close())
+	for name, c := range map[string]struct {
+		at     string
+		client *http.Client
+	}{
+		"nobody listens":                   {"https://" + gone.Addr().String(), &http.Client{}},
+		"a certificate that nobody trusts": {serve((*httptest.Server).StartTLS, func(*httptest.Server) {}), &http.Client{}},
+		"no TLS":                           {serve((*httptest.Server).Start, func(*httptest.Server) {}), &http.Client{}},
+		"no version in common": {serve((*httptest.Server).StartTLS, func(s *httptest.Server) {
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS13}
+		}), old},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := start(t, introspect.Config{
+				Issuer: c.at, Endpoint: c.at, Audience: []string{audience}, ClientID: clientID, ClientSecret: secret,
+				Client: c.client, Logger: slog.New(slog.DiscardHandler),
+			})
+			requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+			require.True(t, i.Status().Down, i.Status().LastError)
+		})
+	}
+}
+
+// A server writes its certificate, and more than one kind of error quotes what came.
+func TestNothingThatAnErrorQuotesBreaksALine(t *testing.T) {
+	for _, err := range []error{
+		&net.OpError{Op: "dial", Err: errors.New("a line\nand another")},
+		&tls.CertificateVerificationError{Err: errors.New("a line\nand another")},
+	} {
+		var log journal
+		c := inMemory(func(*http.Request) (*http.Response, error) { return nil, err })
+		c.Logger = log.logger()
+		i := start(t, c)
+		failed := requireReason(t, i, opaque, jwtverify.ErrUnavailable)
+		require.Contains(t, failed.Detail, `a line\nand another`)
+		require.NotContains(t, failed.Detail+i.Status().LastError, "\n")
+		require.True(t, i.Status().Down, "there was no connection")
+	}
 }

@@ -22,6 +22,12 @@ import (
 // not read: it has the roles in the project of the client, and an admin of that one is
 // none of yours. Which organisation granted a role is in the claim and not in Roles;
 // where that matters add a Check.
+//
+// ZITADEL introspects these JWTs too, and says that one is inactive once it was revoked
+// or its user has logged out. For introspect.HybridConfig.IntrospectJWTs create an
+// application of the type API in the same project, and use its client id and secret or
+// key, with the Issuer, Audience and Roles of this Config: the answer has them in the
+// same places. A client of another project is told of every token that it is inactive.
 func Zitadel(issuer string, audience ...string) jwtverify.Config {
 	c := jwtverify.Config{
 		Issuer:    issuer,

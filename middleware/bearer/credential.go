@@ -4,7 +4,11 @@
 // answer in the words of its protocol.
 package bearer
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/bearerguard/bearerguard/internal/b64token"
+)
 
 // Token takes the token out of the values of a request's Authorization field:
 // exactly one, of the scheme Bearer in any case, one or more spaces, and a
@@ -23,7 +27,7 @@ func Token(authorization []string) (string, error) {
 	token := strings.TrimLeft(rest, " ")
 	switch {
 	case strings.EqualFold(scheme, "Bearer"): // no letter of which has another form beyond ASCII
-		if !isB64Token(token) {
+		if !b64token.Is(token) {
 			return "", ErrMalformedRequest
 		}
 		return token, nil
@@ -39,7 +43,7 @@ func Bare(values []string) (string, error) {
 	switch {
 	case len(values) == 0:
 		return "", ErrNoCredentials
-	case len(values) > 1 || !isB64Token(values[0]):
+	case len(values) > 1 || !b64token.Is(values[0]):
 		return "", ErrMalformedRequest
 	}
 	return values[0], nil
@@ -57,32 +61,6 @@ func hidesBearer(credentials string) bool {
 	}
 	return false
 }
-
-// isB64Token is RFC 6750 §2.1: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" /
-// "/" ) *"=". Eight at a time: on a token that the Verifier has seen before this
-// is a good part of all that there is to do.
-func isB64Token(s string) bool {
-	s = strings.TrimRight(s, "=")
-	if s == "" {
-		return false
-	}
-	ok, in := byte(1), &b64Alphabet
-	for ; len(s) >= 8; s = s[8:] {
-		ok &= in[s[0]] & in[s[1]] & in[s[2]] & in[s[3]] & in[s[4]] & in[s[5]] & in[s[6]] & in[s[7]]
-	}
-	for i := range len(s) {
-		ok &= in[s[i]]
-	}
-	return ok == 1
-}
-
-// b64Alphabet is 1 for what a b64token is made of.
-var b64Alphabet = func() (in [256]byte) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/") {
-		in[c] = 1
-	}
-	return in
-}()
 
 // isScheme is a token of RFC 9110 §5.6.2.
 func isScheme(s string) bool {

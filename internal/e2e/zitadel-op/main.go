@@ -82,9 +82,10 @@ func serve(issuer, path string, store *store) (http.Handler, error) {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:])
 	provider, err := op.NewProvider(&op.Config{
-		CryptoKey:             secret,
-		CodeMethodS256:        true,
-		GrantTypeRefreshToken: true,
+		CryptoKey:                secret,
+		CodeMethodS256:           true,
+		GrantTypeRefreshToken:    true,
+		DefaultLogoutRedirectURI: "/logged-out",
 	}, store, op.StaticIssuer(issuer), op.WithAllowInsecure())
 	if err != nil {
 		return nil, err
@@ -100,6 +101,7 @@ func serve(issuer, path string, store *store) (http.Handler, error) {
 		}
 		http.Redirect(w, r, back(op.ContextWithIssuer(context.Background(), issuer), id), http.StatusFound)
 	})
+	mux.HandleFunc("GET /logged-out", func(http.ResponseWriter, *http.Request) {})
 	mux.Handle(path, http.StripPrefix(strings.TrimSuffix(path, "/"), provider))
 	return mux, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/zitadel/oidc/v3/example/server/storage"
@@ -22,11 +23,26 @@ const (
 	rolesScope = "urn:zitadel:iam:org:projects:roles"
 )
 
+// projects are the clients of APIs, which may introspect, and the project of each.
+var projects = map[string]string{
+	"rs":         "https://api.example.test/orders",
+	"rs-billing": "https://api.example.test/billing",
+}
+
 // store is the package's example store, with the keys of a ring, two service
-// clients, and the audiences and roles of ZITADEL.
+// clients, and the audiences, roles and introspection answers of ZITADEL.
 type store struct {
 	example
 	*ring
+
+	mu   sync.Mutex
+	made map[string]made // access tokens, by their jti
+}
+
+// made is what the package's example does not keep of an access token.
+type made struct {
+	audience []string
+	expiry   time.Time
 }
 
 // example stands one level below the ring, so that the ring's methods win.
@@ -36,7 +52,12 @@ func newStore(issuer, relyingParty string, keys *ring) *store {
 	clients := map[string]*storage.Client{
 		"web": storage.WebClient("web", secret, relyingParty+"/cb"),
 	}
-	return &store{example{storage.NewStorageWithClients(storage.NewUserStore(issuer), clients)}, keys}
+	for id := range projects {
+		clients[id] = storage.WebClient(id, secret)
+	}
+	return &store{
+		example: example{storage.NewStorageWithClients(storage.NewUserStore(issuer), clients)}, ring: keys, made: map[string]made{},
+	}
 }
 
 // service is a client without users; its tokens are JWTs or opaque.
@@ -111,12 +132,44 @@ func (s *store) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequ
 
 func (s *store) CreateAccessToken(ctx context.Context, r op.TokenRequest) (string, time.Time, error) {
 	id, _, err := s.Storage.CreateAccessToken(ctx, unwrap(r))
-	return id, s.expiry(), err
+	return id, s.note(id, r), err
 }
 
 func (s *store) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (string, string, time.Time, error) {
 	id, refresh, _, err := s.Storage.CreateAccessAndRefreshTokens(ctx, unwrap(r), current)
-	return id, refresh, s.expiry(), err
+	return id, refresh, s.note(id, r), err
+}
+
+// note remembers an access token, and says when it expires.
+func (s *store) note(id string, r op.TokenRequest) time.Time {
+	m := made{r.GetAudience(), s.expiry()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made[id] = m
+	return m.expiry
+}
+
+// SetIntrospectionFromToken says of a token what ZITADEL does, and to whom: to the
+// clients of the projects that it is for. Whether it is there still is for the
+// package's example to say, which shows each to its own client only.
+func (s *store) SetIntrospectionFromToken(ctx context.Context, answer *oidc.IntrospectionResponse, id, subject, asks string) error {
+	s.mu.Lock()
+	m, known := s.made[id]
+	s.mu.Unlock()
+	if !known || !slices.Contains(m.audience, asks) && !slices.Contains(m.audience, projects[asks]) {
+		return errors.New("the token is not for this client")
+	}
+	client := m.audience[0]
+	if err := s.Storage.SetIntrospectionFromToken(ctx, answer, id, subject, client); err != nil {
+		return err
+	}
+	claims, err := s.GetPrivateClaimsFromScopes(ctx, subject, client, answer.Scope)
+	if err != nil {
+		return err
+	}
+	answer.Issuer, answer.Audience, answer.JWTID, answer.ClientID = op.IssuerFromContext(ctx), m.audience, id, client
+	answer.TokenType, answer.Expiration, answer.Claims = oidc.BearerToken, oidc.FromTime(m.expiry), claims
+	return nil
 }
 
 // GetPrivateClaimsFromScopes brings roles in the shape that ZITADEL gives them: one
