@@ -36,14 +36,19 @@
 //
 //	Redis is killed                             503 / let in
 //	Redis restarts, with its append-only file   as ever
+//	Redis loads its append-only file            503 / let in
 //	Redis hangs                                 503 / let in
 //	connections break                           as ever
 //	Redis answers, slower than Timeout          503 / let in
 //	Redis answers, slower than usual            as ever
 //	the stream of changes was trimmed           as ever
 //	FLUSHALL                                    as ever
+//	FLUSHALL, and the ids of changes begin again as ever
 //	Redis is put back to an older state         as ever
 //	an entry cannot be read                     503 / let in
+//	an entry is larger than any of ours         503 / let in
+//	a change is larger than any of ours         as ever
+//	a key holds something else                  503 / let in
 //	the list is full                            503 / let in
 //	a replica answers                           503 / let in
 //	the user may not read                       503 / let in
@@ -65,7 +70,7 @@
 // what is revoked. Use rediss://, and two users:
 //
 //	ACL SETUSER publisher on >password resetkeys ~{bearerguard}:* resetchannels -@all +hello +eval +time +zrange +zrem +zadd +hget +hset +xadd +wait +cluster|slots +cluster|shards
-//	ACL SETUSER follower on >password resetkeys %R~{bearerguard}:* resetchannels -@all +hello +hmget +zscan +xread +cluster|slots +cluster|shards
+//	ACL SETUSER follower on >password resetkeys %R~{bearerguard}:* resetchannels -@all +hello +hmget +zscan +xread +info +cluster|slots +cluster|shards
 //
 // (Redis 6.2 knows neither %R~ nor permissions for subcommands: write ~ and +cluster.)
 // The follower's cannot write: an API that was broken into cannot let revoked tokens in

@@ -44,7 +44,7 @@ func (g *guard) Read(p []byte) (int, error) {
 const (
 	maxLine     = 4 << 10  // bytes of a line, such as an error
 	maxBulk     = 64 << 10 // bytes of a string
-	maxBytes    = 32 << 20 // of the strings of a reply
+	maxBytes    = 32 << 20 // of the strings and lines of a reply
 	maxElements = 1 << 17  // of a reply, those of arrays in arrays included
 	maxDepth    = 8
 )
@@ -80,6 +80,9 @@ func (r *replies) accept(piece []byte) bool {
 			continue
 		}
 		n := len(r.line)
+		if r.bytes += n; r.bytes > maxBytes {
+			return false
+		}
 		if n < 2 || r.line[n-1] != '\r' || !r.header(r.line[0], string(r.line[1:n-1])) {
 			return false
 		}
