@@ -160,6 +160,7 @@ func TestAfterACutOfTenSecondsEverythingIsKnownAgain(t *testing.T) {
 	for _, f := range followers {
 		ready(t, f)
 		took = append(took, time.Since(back))
+		require.EqualValues(t, 1, f.Status().Loads, "the stream had all that was missed")
 		for _, id := range names {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
 		}

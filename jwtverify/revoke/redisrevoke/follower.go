@@ -308,7 +308,7 @@ func (s *session) look() (head, error) {
 	}
 	version, err1 := fields[0].ToString()
 	id, err2 := fields[1].ToString()
-	if err1 != nil || err2 != nil || len(version) > 64 || !streamID.MatchString(id) {
+	if err1 != nil || err2 != nil || !streamID.MatchString(id) {
 		return head{}, fmt.Errorf("redisrevoke: %s holds something else", s.target.head)
 	}
 	return head{version, id, seen}, nil

@@ -149,6 +149,9 @@ func TestLagIsTrueWhateverHappens(t *testing.T) {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
 		}
 	}
+	loads := followers[0].Status().Loads
+	time.Sleep(time.Second)
+	require.Equal(t, loads, followers[0].Status().Loads, "who has everything does not load again and again")
 	t.Logf("%d revocations, looked for %d times as soon as Lag promised them; loaded %d times", len(h.ids), looks, followers[0].Status().Loads)
 	require.Positive(t, looks)
 }
@@ -364,4 +367,49 @@ func TestCloseEndsWhateverIsGoingOn(t *testing.T) {
 	loading.drop()
 	silent.drop()
 	eventually(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// TestWhatCouldNotBeReadIsTriedAgain takes half a minute.
+func TestWhatCouldNotBeReadIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := startRedis(t)
+	p := newPublisher(t, redisrevoke.PublisherConfig{Redis: s.redis()})
+	require.NoError(t, p.Revoke(t.Context(), entry("first")))
+	s.must(t, "ZADD", "{bearerguard}:entries", "9999999999", "2 of a later version")
+	f := startFollower(t, redisrevoke.FollowerConfig{Redis: s.redis()})
+	eventually(t, "it says why", func() bool { return f.Status().LastError != "" })
+	require.NoError(t, p.Revoke(t.Context(), entry("second")))
+	answers(t, f, "second", jwtverify.ErrRevoked)
+	require.Equal(t, jwtverify.ErrUnavailable, verdict(f, "unknown"), "it follows what it can read, and lacks the other")
+	s.must(t, "ACL", "SETUSER", "default", "-zscan")
+	eventually(t, "it tries to load", func() bool { return strings.Contains(f.Status().LastError, "NOPERM") })
+	s.must(t, "ZREM", "{bearerguard}:entries", "2 of a later version")
+	time.Sleep(time.Second) // in which it may connect again, and cannot load
+	require.Equal(t, jwtverify.ErrUnavailable, verdict(f, "unknown"), "who began to load has nothing until it has all")
+	s.must(t, "ACL", "SETUSER", "default", "+zscan")
+	ready(t, f)
+	answers(t, f, "unknown", "")
+}
+
+// TestNoNodeIsSpokenToInTheClearBecauseAnotherNamedIt has a cluster of one node, which
+// says that it is elsewhere.
+func TestNoNodeIsSpokenToInTheClearBecauseAnotherNamedIt(t *testing.T) {
+	s := startRedis(t, "--cluster-enabled", "yes", "--cluster-announce-ip", "192.0.2.1")
+	s.must(t, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	f := startFollower(t, redisrevoke.FollowerConfig{Redis: s.redis()})
+	eventually(t, "it says what to do", func() bool { return strings.Contains(f.Status().LastError, "to another machine: write rediss://") })
+	require.Equal(t, jwtverify.ErrUnavailable, verdict(f, "unknown"))
+}
+
+// TestTheStreamIsBounded makes the last of many changes as a Publisher does: those before are
+// made by hand.
+func TestTheStreamIsBounded(t *testing.T) {
+	s := startRedis(t, "--appendfsync", "no")
+	s.must(t, "EVAL", "for i = 1, 105000 do redis.call('XADD', KEYS[1], '*', 'from', i, 'to', i + 1) end", "1", "{bearerguard}:changes")
+	require.NoError(t, newPublisher(t, redisrevoke.PublisherConfig{Redis: s.redis()}).Revoke(t.Context(), entry("id")))
+	length := s.must(t, "XLEN", "{bearerguard}:changes")
+	n, err := length.AsInt64()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, n, int64(100_000))
+	require.Less(t, n, int64(101_000))
 }

@@ -204,6 +204,7 @@ func TestAServerThatTalksNonsenseIsAnOutage(t *testing.T) {
 		"arrays of a null":          strings.Repeat("*1\r\n_\r\n", 50),
 		"maps of maps":              strings.Repeat("%1\r\n%0\r\n%0\r\n", 50),
 		"errors":                    strings.Repeat("-ERR \x1b[31m CLUSTER\r\n", 50),
+		"long errors":               strings.Repeat("-ERR "+strings.Repeat("x", 4000)+"\r\n", 50),
 		"silence":                   "",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -239,6 +240,7 @@ func TestAServerThatTalksNonsenseIsAnOutage(t *testing.T) {
 			eventually(t, "it tries again and again", func() bool { return came.Load() >= 4 })
 			eventually(t, "the status says why", func() bool { return f.Status().LastError != "" })
 			require.NotContains(t, f.Status().LastError, "\x1b")
+			require.Less(t, len(f.Status().LastError), 400)
 			require.Equal(t, jwtverify.ErrUnavailable, verdict(f, "id"))
 
 			p, err := redisrevoke.NewPublisher(redisrevoke.PublisherConfig{
