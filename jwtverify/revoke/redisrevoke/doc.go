@@ -65,8 +65,8 @@
 //
 // # What Redis has to be
 //
-// Redis 6.2 or newer, tested with 7.0, alone or a cluster; databases other than 0 are
-// not used. Sentinels are not asked: with them, let the URL have a name or a proxy that
+// Redis 7.0 or newer, alone or a cluster, or Valkey; tested with Redis 7.0 and 8.0, and
+// with Valkey 8.1. Databases other than 0 are not used. Sentinels are not asked: with them, let the URL have a name or a proxy that
 // leads to the master, and follows it. Whoever connects to a replica meanwhile notices,
 // and tries again.
 //
@@ -78,7 +78,6 @@
 //	ACL SETUSER publisher on >password resetkeys ~{bearerguard}:* resetchannels -@all +hello +eval +time +zrange +zrem +zadd +hget +hset +xadd +wait +cluster|slots +cluster|shards
 //	ACL SETUSER follower on >password resetkeys %R~{bearerguard}:* resetchannels -@all +hello +hmget +zscan +xread +info +cluster|slots +cluster|shards
 //
-// (Redis 6.2 knows neither %R~ nor permissions for subcommands: write ~ and +cluster.)
 // The follower's cannot write: an API that was broken into cannot let revoked tokens in
 // elsewhere. It may do without info, see below. Redis asks for a password when a
 // connection is made, and ends none when the password changes; with

@@ -94,9 +94,12 @@ func (r *replies) accept(piece []byte) bool {
 // header judges a line, which begins an element.
 func (r *replies) header(kind byte, text string) bool {
 	switch kind {
-	case '+', '-', ':', ',', '(', '#', '_':
+	case '+', '-', ':', ',', '(':
 		r.complete()
 		return true
+	case '#', '_': // of which the client counts the bytes, and takes what is behind them for a reply
+		r.complete()
+		return kind == '_' && text == "" || kind == '#' && (text == "t" || text == "f")
 	case '$', '!', '=', '*', '~', '%':
 	default: // attributes, pushes and streamed strings come to those who ask for them
 		return false
@@ -105,7 +108,10 @@ func (r *replies) header(kind byte, text string) bool {
 	switch {
 	case err != nil || length < -1 || length > maxElements:
 		return false
-	case length == -1: // null
+	case length == -1: // null, of the two kinds that may be, or the client panics
+		if kind != '$' && kind != '*' {
+			return false
+		}
 		r.complete()
 	case kind == '$' || kind == '!' || kind == '=':
 		r.bytes += length

@@ -413,3 +413,30 @@ func TestTheStreamIsBounded(t *testing.T) {
 	require.GreaterOrEqual(t, n, int64(100_000))
 	require.Less(t, n, int64(101_000))
 }
+
+func TestCloseEndsARevokeThatNobodyAnswers(t *testing.T) {
+	silent := newProxy(t, startRedis(t).address)
+	silent.cut.Store(true)
+	p := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: "redis://" + silent.listener.Addr().String(), Timeout: time.Minute}})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Revoke(ctx, entry("id")) }()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(soon / 3):
+		t.Fatal("a Revoke outlives its context")
+	}
+	silent.drop()
+
+	done := make(chan error)
+	for range 6 { // two of which wait for their turn
+		go func() { done <- p.Revoke(context.Background(), entry("id")) }()
+	}
+	eventually(t, "four are being made", func() bool { return silent.open() == 2*4 })
+	require.NoError(t, p.Close())
+	for range 6 {
+		require.ErrorContains(t, <-done, "closed")
+	}
+}

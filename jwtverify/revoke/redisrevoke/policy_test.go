@@ -205,6 +205,9 @@ func TestAServerThatTalksNonsenseIsAnOutage(t *testing.T) {
 		"maps of maps":              strings.Repeat("%1\r\n%0\r\n%0\r\n", 50),
 		"errors":                    strings.Repeat("-ERR \x1b[31m CLUSTER\r\n", 50),
 		"long errors":               strings.Repeat("-ERR "+strings.Repeat("x", 4000)+"\r\n", 50),
+		"a map that is null":        "%-1\r\n",
+		"a length behind a null":    "_xx$9223372036854775807\r\n",
+		"a length behind a boolean": "#txx$9223372036854775807\r\n",
 		"silence":                   "",
 	} {
 		t.Run(name, func(t *testing.T) {

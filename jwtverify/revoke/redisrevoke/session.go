@@ -25,8 +25,13 @@ type session struct {
 	secret string // the password
 }
 
-// openSession connects. The end of the first context ends the session at any time,
-// that of the second as long as it is being opened.
+// openSession connects. The client is rueidis rather than go-redis: it has a sixth of
+// the code, keeps commands that belong together on one connection in a cluster too, and
+// writes to no logger of its own. That it connects in its constructor, and panics at
+// some replies, is why there is one for each session, and a guard.
+//
+// The end of the first context ends the session at any time, that of the second as long
+// as it is being opened.
 func openSession(ctx, opening context.Context, t *target) (*session, error) {
 	s := &session{target: t}
 	s.ctx, s.cancel = context.WithCancel(ctx)
