@@ -190,6 +190,11 @@ func TestEachFaultHasTheOutcomeThatThePolicySays(t *testing.T) {
 				w.kill()
 				w.args = append(w.args, "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
 				w.start(t)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				err := w.publisher.Revoke(ctx, entry("meanwhile"))
+				require.ErrorIs(t, err, context.DeadlineExceeded, "it is tried again")
+				require.ErrorContains(t, err, "LOADING")
 			},
 			func(t *testing.T, w *world) { w.must(t, "CONFIG", "SET", "key-load-delay", "0") }, true},
 		{"the list is full", behind, 3,

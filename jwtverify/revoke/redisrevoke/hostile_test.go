@@ -308,6 +308,21 @@ func TestARedisThatHasBecomeAReplicaIsWaitedFor(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// within holds that something does not wait for a Timeout of a minute.
+func within(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	select {
+	case <-done:
+	case <-time.After(soon / 3):
+		t.Fatalf("it takes too long until %s", what)
+	}
+}
+
 func TestCloseEndsWhateverIsGoingOn(t *testing.T) {
 	s := startRedis(t, "--appendfsync", "no")
 	p := newPublisher(t, redisrevoke.PublisherConfig{Redis: s.redis()})
@@ -355,7 +370,7 @@ func TestCloseEndsWhateverIsGoingOn(t *testing.T) {
 			}
 			waiting := make(chan error, 1)
 			go func() { waiting <- f.Ready(context.Background()) }()
-			all.Wait()
+			within(t, "Close ends", all.Wait)
 			if err := <-waiting; err != nil { // it may have asked before
 				require.ErrorIs(t, err, jwtverify.ErrUnavailable)
 			}
@@ -420,14 +435,9 @@ func TestCloseEndsARevokeThatNobodyAnswers(t *testing.T) {
 	p := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: "redis://" + silent.listener.Addr().String(), Timeout: time.Minute}})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- p.Revoke(ctx, entry("id")) }()
-	select {
-	case err := <-ended:
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-	case <-time.After(soon / 3):
-		t.Fatal("a Revoke outlives its context")
-	}
+	var err error
+	within(t, "a Revoke ends with its context", func() { err = p.Revoke(ctx, entry("id")) })
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	silent.drop()
 
 	done := make(chan error)
@@ -436,7 +446,13 @@ func TestCloseEndsARevokeThatNobodyAnswers(t *testing.T) {
 	}
 	eventually(t, "four are being made", func() bool { return silent.open() == 2*4 })
 	require.NoError(t, p.Close())
-	for range 6 {
-		require.ErrorContains(t, <-done, "closed")
+	var errs []error
+	within(t, "they end", func() {
+		for range 6 {
+			errs = append(errs, <-done)
+		}
+	})
+	for _, err := range errs {
+		require.ErrorContains(t, err, "closed")
 	}
 }
