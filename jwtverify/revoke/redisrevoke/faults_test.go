@@ -181,20 +181,23 @@ func TestEachFaultHasTheOutcomeThatThePolicySays(t *testing.T) {
 			func(t *testing.T, w *world) { w.must(t, "RENAME", "aside", "{bearerguard}:head") }, true},
 		{"Redis loads its append-only file", behind, 0,
 			func(t *testing.T, w *world) {
-				w.must(t, "DEBUG", "POPULATE", "5000")
+				w.must(t, "DEBUG", "POPULATE", "30000")
 				w.must(t, "BGREWRITEAOF")
 				eventually(t, "the file is written anew", func() bool {
 					info, err := reply(t, w.server, "INFO", "persistence")
 					return err == nil && strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0")
 				})
 				w.kill()
-				w.args = append(w.args, "--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
+				w.args = append(w.args, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
 				w.start(t)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				err := w.publisher.Revoke(ctx, entry("meanwhile"))
 				require.ErrorIs(t, err, context.DeadlineExceeded, "it is tried again")
 				require.ErrorContains(t, err, "LOADING")
+				for _, f := range w.followers {
+					eventually(t, "the follower says why", func() bool { return strings.Contains(f.Status().LastError, "LOADING") })
+				}
 			},
 			func(t *testing.T, w *world) { w.must(t, "CONFIG", "SET", "key-load-delay", "0") }, true},
 		{"the list is full", behind, 3,
