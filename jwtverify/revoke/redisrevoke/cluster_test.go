@@ -139,6 +139,18 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 		require.NoError(t, going.Revoke(t.Context(), entry(id)), "whoever is connected to the other node looks for the new one")
 		answers(t, f, id, jwtverify.ErrRevoked)
 	}
+	// The replica takes over as it is told to, and the old master again.
+	for _, to := range []int{3, 1} {
+		eventually(t, "it takes over", func() bool {
+			_, _ = nodes[to].do(t.Context(), "CLUSTER", "FAILOVER")
+			list, err := reply(t, nodes[to], "CLUSTER", "NODES")
+			return err == nil && strings.Contains(list, "myself,master ")
+		})
+		id := "handed to " + names[to]
+		require.NoError(t, going.Revoke(t.Context(), entry(id)))
+		answers(t, f, id, jwtverify.ErrRevoked)
+		ready(t, f)
+	}
 	eventually(t, "the replica has it all", func() bool { return waiting.Revoke(t.Context(), entry("early")) == nil })
 
 	before := ids("before-", 50)
