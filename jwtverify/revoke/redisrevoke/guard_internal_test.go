@@ -91,12 +91,15 @@ func FuzzReplies(f *testing.F) {
 			if err != nil {
 				return
 			}
+			require.False(t, line[0] == '_' && len(line) != len("_\r\n") || line[0] == '#' && len(line) != len("#t\r\n"),
+				"the client reads on before the end of the line")
 			var length int
 			if _, err := fmt.Sscanf(line[1:], "%d", &length); err != nil || !strings.ContainsRune("$!=*~%", rune(line[0])) {
 				continue
 			}
 			require.LessOrEqual(t, length, maxElements)
 			require.GreaterOrEqual(t, length, -1)
+			require.False(t, length < 0 && !strings.ContainsRune("$*", rune(line[0])), "at which the client panics")
 			if strings.ContainsRune("$!=", rune(line[0])) && length >= 0 {
 				require.LessOrEqual(t, length, maxBulk)
 				if _, err := io.CopyN(io.Discard, in, int64(length)+2); err != nil {
