@@ -57,6 +57,7 @@ func TestAReplyIsReadOnlyWithinItsBounds(t *testing.T) {
 		"a line without end":        {"+" + strings.Repeat("x", maxLine+1), false},
 		"a large sum of lines":      {"*16384\r\n" + strings.Repeat("+"+strings.Repeat("x", 4000)+"\r\n", 16384), false},
 		"a large sum":               {"*1024\r\n" + strings.Repeat("$65000\r\n"+strings.Repeat("x", 65000)+"\r\n", 520), false},
+		"as much, each its own":     {strings.Repeat("$65000\r\n"+strings.Repeat("x", 65000)+"\r\n", 520), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			whole := new(replies)
