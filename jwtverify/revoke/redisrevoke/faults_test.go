@@ -107,7 +107,11 @@ func TestEachFaultHasTheOutcomeThatThePolicySays(t *testing.T) {
 				for _, f := range w.followers {
 					answers(t, f, "trimmed", jwtverify.ErrRevoked)
 					answers(t, f, "trimmed-7", jwtverify.ErrRevoked)
+					ready(t, f)
 				}
+				loads := w.followers[redisrevoke.GoOn].Status().Loads
+				time.Sleep(time.Second)
+				require.Equal(t, loads, w.followers[redisrevoke.GoOn].Status().Loads, "who has everything does not load again and again")
 			}, nil, true},
 		{"FLUSHALL", current, 0,
 			func(t *testing.T, w *world) {

@@ -149,9 +149,6 @@ func TestLagIsTrueWhateverHappens(t *testing.T) {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
 		}
 	}
-	loads := followers[0].Status().Loads
-	time.Sleep(time.Second)
-	require.Equal(t, loads, followers[0].Status().Loads, "who has everything does not load again and again")
 	t.Logf("%d revocations, looked for %d times as soon as Lag promised them; loaded %d times", len(h.ids), looks, followers[0].Status().Loads)
 	require.Positive(t, looks)
 }
