@@ -2,6 +2,7 @@ package redisrevoke
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -69,6 +70,21 @@ func TestAReplyIsReadOnlyWithinItsBounds(t *testing.T) {
 				}
 				require.Equal(t, c.good, good, "in pieces")
 			}
+		})
+	}
+}
+
+func TestAnErrorIsShortAndTellsNoPassword(t *testing.T) {
+	for name, text := range map[string]string{
+		"its own words":            "ERR you are not let in with 'hunter2-hunter2'",
+		"the arguments of AUTH":    "ERR unknown command 'AUTH', with args beginning with: 'user' 'hunter2-hunter2'",
+		"those, cut":               "ERR unknown command 'AUTH', with args beginning with: 'user' 'hunter2-hu",
+		"the password at the edge": strings.Repeat("x", 295) + "hunter2-hunter2",
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := (&failure{"no connection", errors.New(text), "hunter2-hunter2"}).Error()
+			require.NotContains(t, said, "hunt")
+			require.Less(t, len(said), 400)
 		})
 	}
 }
