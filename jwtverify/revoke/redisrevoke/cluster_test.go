@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/bearerguard/bearerguard/jwtverify"
@@ -68,10 +69,10 @@ func TestUsersThatMayTouchTheirNamespaceAloneAreEnough(t *testing.T) {
 	answers(t, f, "other", "")
 }
 
-func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
-	// Three masters, of which the second has our slot, and a replica of it.
-	var nodes []*server
-	var names []string
+// startCluster starts three masters, of which the second has our slot, and a replica
+// of that one.
+func startCluster(t *testing.T) (nodes []*server, names []string, slot int64) {
+	t.Helper()
 	for range 4 {
 		s := startRedis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1500",
 			"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
@@ -83,10 +84,10 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 			s.must(t, "CLUSTER", "MEET", host, port, nodes[0].bus)
 		}
 	}
-	slot := nodes[0].must(t, "CLUSTER", "KEYSLOT", "{bearerguard}:head")
-	key, err := slot.AsInt64()
+	key := nodes[0].must(t, "CLUSTER", "KEYSLOT", "{bearerguard}:head")
+	slot, err := key.AsInt64()
 	require.NoError(t, err)
-	require.LessOrEqual(t, key, int64(5000), "the ranges below are chosen for this slot")
+	require.LessOrEqual(t, slot, int64(5000), "the ranges below are chosen for this slot")
 	for i, slots := range [][2]string{{"5001", "10000"}, {"0", "5000"}, {"10001", "16383"}} {
 		nodes[i].must(t, "CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1])
 	}
@@ -108,6 +109,11 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 		state, err := reply(t, nodes[3], "INFO", "replication")
 		return err == nil && strings.Contains(state, "master_link_status:up")
 	})
+	return nodes, names, slot
+}
+
+func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
+	nodes, names, slot := startCluster(t)
 	asPublisher, asFollower := permit(t, nodes...)
 
 	// The seeds are those that do not have the keys.
@@ -118,9 +124,11 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 	answers(t, f, "early", jwtverify.ErrRevoked)
 
 	// The slot goes to another node, and back.
+	going := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}})
+	require.NoError(t, going.Revoke(t.Context(), entry("not moved")))
 	for _, move := range [][2]int{{1, 0}, {0, 1}} {
 		from, to := move[0], move[1]
-		number := strconv.FormatInt(key, 10)
+		number := strconv.FormatInt(slot, 10)
 		host, port, _ := net.SplitHostPort(nodes[to].address)
 		nodes[to].must(t, "CLUSTER", "SETSLOT", number, "IMPORTING", names[from])
 		nodes[from].must(t, "CLUSTER", "SETSLOT", number, "MIGRATING", names[to])
@@ -128,9 +136,20 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 		nodes[to].must(t, "CLUSTER", "SETSLOT", number, "NODE", names[to])
 		nodes[from].must(t, "CLUSTER", "SETSLOT", number, "NODE", names[to])
 		id := "moved to " + names[to]
-		p := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}})
-		eventually(t, "the new node takes it", func() bool { return p.Revoke(t.Context(), entry(id)) == nil })
+		require.NoError(t, going.Revoke(t.Context(), entry(id)), "whoever is connected to the other node looks for the new one")
 		answers(t, f, id, jwtverify.ErrRevoked)
+	}
+	// The replica takes over as it is told to, and the old master again.
+	for _, to := range []int{3, 1} {
+		eventually(t, "it takes over", func() bool {
+			_, _ = nodes[to].do(t.Context(), "CLUSTER", "FAILOVER")
+			list, err := reply(t, nodes[to], "CLUSTER", "NODES")
+			return err == nil && strings.Contains(list, "myself,master ")
+		})
+		id := "handed to " + names[to]
+		require.NoError(t, going.Revoke(t.Context(), entry(id)))
+		answers(t, f, id, jwtverify.ErrRevoked)
+		ready(t, f)
 	}
 	eventually(t, "the replica has it all", func() bool { return waiting.Revoke(t.Context(), entry("early")) == nil })
 
@@ -143,7 +162,7 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 
 	nodes[1].kill()
 	after := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}})
-	eventually(t, "the replica takes over", func() bool { return after.Revoke(t.Context(), entry("after")) == nil })
+	revokeInAFailOver(t, after, "after")
 	answers(t, f, "after", jwtverify.ErrRevoked)
 	ready(t, f)
 	answers(t, f, "unknown", "")
@@ -155,6 +174,59 @@ func TestAFailOverLosesNothingThatAReplicaHad(t *testing.T) {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
 		}
 	}
+}
+
+// TestAFailOverToAReplicaThatLacksTheLastChangesIsNoticed holds that who knows what the
+// new master has never had goes on refusing it, and follows the other history.
+func TestAFailOverToAReplicaThatLacksTheLastChangesIsNoticed(t *testing.T) {
+	nodes, _, _ := startCluster(t)
+	asPublisher, asFollower := permit(t, nodes...)
+	seeds := nodes[0].address + "," + nodes[2].address
+	f := startFollower(t, redisrevoke.FollowerConfig{Redis: redisrevoke.Redis{URL: asFollower + seeds}, MaxLag: time.Second})
+	waiting := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}, WaitReplicas: 1})
+	require.NoError(t, waiting.Revoke(t.Context(), entry("kept")))
+	ready(t, f)
+
+	// The replica comes as the default user, who now has another password.
+	nodes[1].must(t, "CONFIG", "SET", "requirepass", "other")
+	master, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{nodes[1].address}, ForceSingleClient: true, DisableCache: true, Password: "other",
+	})
+	require.NoError(t, err)
+	defer master.Close()
+	require.NoError(t, master.Do(t.Context(), master.B().Arbitrary("CLIENT", "KILL", "TYPE", "REPLICA").Build()).Error())
+
+	going := newPublisher(t, redisrevoke.PublisherConfig{Redis: redisrevoke.Redis{URL: asPublisher + seeds}})
+	require.NoError(t, going.Revoke(t.Context(), entry("lost")))
+	require.NoError(t, going.Revoke(t.Context(), entry("lost too")))
+	answers(t, f, "lost too", jwtverify.ErrRevoked)
+	loads := f.Status().Loads
+	nodes[1].kill()
+	revokeInAFailOver(t, going, "after")
+	answers(t, f, "after", jwtverify.ErrRevoked)
+	ready(t, f)
+	answers(t, f, "unknown", "")
+	require.Greater(t, f.Status().Loads, loads, "it noticed that the history is another")
+	for _, id := range []string{"kept", "lost", "lost too", "after"} {
+		require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
+	}
+	late := startFollower(t, redisrevoke.FollowerConfig{Redis: redisrevoke.Redis{URL: asFollower + seeds}})
+	ready(t, late)
+	require.Equal(t, jwtverify.ErrRevoked, verdict(late, "kept"))
+	require.Equal(t, jwtverify.ErrRevoked, verdict(late, "after"))
+	require.Empty(t, verdict(late, "lost"), "Redis did not keep it: else this tests nothing")
+}
+
+// revokeInAFailOver holds that a Revoke is not given up before its time.
+func revokeInAFailOver(t *testing.T, p *redisrevoke.Publisher, id string) {
+	t.Helper()
+	eventually(t, "the replica takes over", func() bool {
+		err := p.Revoke(t.Context(), entry(id))
+		if err != nil {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		return err == nil
+	})
 }
 
 func reply(t testing.TB, s *server, command ...string) (string, error) {

@@ -1,6 +1,7 @@
 package redisrevoke_test
 
 import (
+	"context"
 	"crypto/tls"
 	"strings"
 	"testing"
@@ -39,6 +40,9 @@ func TestAConfigWithAFaultIsRefusedAndSaysWhatToWrite(t *testing.T) {
 		"unverified TLS": {func(c *redisrevoke.FollowerConfig) {
 			c.Redis.URL, c.Redis.TLS = "rediss://127.0.0.1:1", &tls.Config{InsecureSkipVerify: true}
 		}, "RootCAs"},
+		"two users": {func(c *redisrevoke.FollowerConfig) {
+			c.Redis.Credentials = func(context.Context) (string, string, error) { return "u", "p", nil }
+		}, "beside Credentials"},
 		"a namespace":      {func(c *redisrevoke.FollowerConfig) { c.Redis.Namespace = "a}b" }, "Namespace"},
 		"a long namespace": {func(c *redisrevoke.FollowerConfig) { c.Redis.Namespace = strings.Repeat("a", 65) }, "Namespace"},
 		"a timeout":        {func(c *redisrevoke.FollowerConfig) { c.Redis.Timeout = 5 }, "Timeout is 5ns"},

@@ -107,13 +107,32 @@ func TestEachFaultHasTheOutcomeThatThePolicySays(t *testing.T) {
 				for _, f := range w.followers {
 					answers(t, f, "trimmed", jwtverify.ErrRevoked)
 					answers(t, f, "trimmed-7", jwtverify.ErrRevoked)
+					ready(t, f)
 				}
+				loads := w.followers[redisrevoke.GoOn].Status().Loads
+				time.Sleep(time.Second)
+				require.Equal(t, loads, w.followers[redisrevoke.GoOn].Status().Loads, "who has everything does not load again and again")
 			}, nil, true},
 		{"FLUSHALL", current, 0,
 			func(t *testing.T, w *world) {
 				loads := w.followers[redisrevoke.GoOn].Status().Loads
 				w.must(t, "FLUSHALL")
 				eventually(t, "the follower notices", func() bool { return w.followers[redisrevoke.GoOn].Status().Loads > loads })
+			}, nil, false},
+		{"FLUSHALL, and the ids begin again", current, 0,
+			func(t *testing.T, w *world) {
+				w.must(t, "XADD", "{bearerguard}:changes", "99999999999999-7", "from", "", "to", "x") // by a clock far ahead
+				w.revoke(t, "by that clock")
+				for _, f := range w.followers {
+					answers(t, f, "by that clock", jwtverify.ErrRevoked)
+				}
+				w.must(t, "FLUSHALL")
+				w.revoke(t, "of the new stream")
+				w.revoke(t, "of the new stream too")
+				for _, f := range w.followers {
+					answers(t, f, "of the new stream", jwtverify.ErrRevoked)
+					answers(t, f, "of the new stream too", jwtverify.ErrRevoked)
+				}
 			}, nil, false},
 		{"Redis is put back to an older state", current, 0,
 			func(t *testing.T, w *world) {
@@ -135,6 +154,56 @@ func TestEachFaultHasTheOutcomeThatThePolicySays(t *testing.T) {
 				w.must(t, "HSET", "{bearerguard}:head", "version", "other") // all is loaded again
 			},
 			nil, true},
+		{"an entry is larger than any of ours", behind, 0,
+			func(t *testing.T, w *world) {
+				w.must(t, "ZADD", "{bearerguard}:entries", "9999999999", strings.Repeat("x", 100_000))
+				w.must(t, "HSET", "{bearerguard}:head", "version", "other")
+			},
+			func(t *testing.T, w *world) {
+				w.must(t, "ZREM", "{bearerguard}:entries", strings.Repeat("x", 100_000))
+			}, true},
+		{"a change is larger than any of ours", current, 0,
+			func(t *testing.T, w *world) {
+				version := w.must(t, "HGET", "{bearerguard}:head", "version")
+				from, err := version.ToString()
+				require.NoError(t, err)
+				fields := []string{"from", from, "to", "other"}
+				for _, id := range ids("x", 70_000) {
+					fields = append(fields, id, "9999999999")
+				}
+				w.must(t, append([]string{"XADD", "{bearerguard}:changes", "*"}, fields...)...)
+				w.revoke(t, "behind it")
+				for _, f := range w.followers {
+					answers(t, f, "behind it", jwtverify.ErrRevoked)
+				}
+			}, nil, true},
+		{"a key holds something else", behind, 0,
+			func(t *testing.T, w *world) {
+				w.must(t, "RENAME", "{bearerguard}:head", "aside")
+				w.must(t, "SET", "{bearerguard}:head", "junk")
+			},
+			func(t *testing.T, w *world) { w.must(t, "RENAME", "aside", "{bearerguard}:head") }, true},
+		{"Redis loads its append-only file", behind, 0,
+			func(t *testing.T, w *world) {
+				w.must(t, "DEBUG", "POPULATE", "30000")
+				w.must(t, "BGREWRITEAOF")
+				eventually(t, "the file is written anew", func() bool {
+					info, err := reply(t, w.server, "INFO", "persistence")
+					return err == nil && strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0")
+				})
+				w.kill()
+				w.args = append(w.args, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+				w.start(t)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				err := w.publisher.Revoke(ctx, entry("meanwhile"))
+				require.ErrorIs(t, err, context.DeadlineExceeded, "it is tried again")
+				require.ErrorContains(t, err, "LOADING")
+				for _, f := range w.followers {
+					eventually(t, "the follower says why", func() bool { return strings.Contains(f.Status().LastError, "LOADING") })
+				}
+			},
+			func(t *testing.T, w *world) { w.must(t, "CONFIG", "SET", "key-load-delay", "0") }, true},
 		{"the list is full", behind, 3,
 			func(t *testing.T, w *world) { w.revoke(t, ids("many-", 8)...) }, nil, true},
 		{"a replica answers", behind, 0,
@@ -185,6 +254,7 @@ func TestEachFaultHasTheOutcomeThatThePolicySays(t *testing.T) {
 				ready(t, f)
 				answers(t, f, "unknown", "")
 				require.Equal(t, jwtverify.ErrRevoked, verdict(f, "before"))
+				eventually(t, "nothing is wrong any more", func() bool { return f.Status().LastError == "" })
 			}
 			late := startFollower(t, redisrevoke.FollowerConfig{Redis: w.redis()})
 			ready(t, late)

@@ -74,6 +74,10 @@ func TestEveryRevocationReachesEveryFollower(t *testing.T) {
 		took = append(took, reached(t, p, followers, id)...)
 	}
 	spread(t, "1,000 revocations to 4 followers, by a Redis that syncs each", took)
+	for _, f := range followers {
+		require.EqualValues(t, 1, f.Status().Loads, "they came as changes")
+		require.GreaterOrEqual(t, f.Status().Changes, uint64(1000))
+	}
 	usage := s.must(t, "MEMORY", "USAGE", "{bearerguard}:changes", "SAMPLES", "0")
 	if size, err := usage.AsInt64(); err == nil {
 		t.Logf("a change with one entry takes %d bytes in the stream", size/1000)
@@ -160,6 +164,7 @@ func TestAfterACutOfTenSecondsEverythingIsKnownAgain(t *testing.T) {
 	for _, f := range followers {
 		ready(t, f)
 		took = append(took, time.Since(back))
+		require.EqualValues(t, 1, f.Status().Loads, "the stream had all that was missed")
 		for _, id := range names {
 			require.Equal(t, jwtverify.ErrRevoked, verdict(f, id), id)
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +54,7 @@ type Follower struct {
 	loads       atomic.Uint64
 	changesSeen atomic.Uint64
 	unchecked   atomic.Uint64
+	evicts      atomic.Bool
 
 	// What follows belongs to the goroutine of follow.
 	version  string    // of what we have
@@ -108,13 +110,13 @@ func NewFollower(c FollowerConfig) (*Follower, error) {
 func (f *Follower) follow() {
 	defer close(f.done)
 	for failures := 0; f.ctx.Err() == nil; failures++ {
-		before := f.confirmed.Load()
+		before, began := f.confirmed.Load(), time.Now()
 		err := f.session()
 		if f.ctx.Err() != nil {
 			return
 		}
 		f.fault.Store(&err)
-		if f.confirmed.Load() != before {
+		if f.confirmed.Load() != before && time.Since(began) > time.Second { // not one that ends each time it begins
 			failures = 0
 		}
 		_ = sleep(f.ctx, backoff(failures))
@@ -129,6 +131,9 @@ func (f *Follower) session() error {
 		return err
 	}
 	defer s.close()
+	if err := f.askWhetherItEvicts(s); err != nil {
+		return err
+	}
 	var goal *head // what we must have applied to have all that there was when it was seen
 	for {
 		if !f.loaded || f.lacking != nil && time.Now().After(f.again) {
@@ -152,6 +157,9 @@ func (f *Follower) session() error {
 		}
 		changes, err := s.changesAfter(f.position, wait)
 		if err != nil {
+			if errors.Is(err, errReply) { // who loads begins behind the change that cannot be read
+				f.loaded = false
+			}
 			return err
 		}
 		missed := len(changes) == 0 && goal != nil // which should have been among them
@@ -174,6 +182,26 @@ func (f *Follower) session() error {
 			}
 		}
 	}
+}
+
+// askWhetherItEvicts asks whether Redis may drop keys that have no time to live. Where
+// the user may not ask, it does not say so.
+func (f *Follower) askWhetherItEvicts(s *session) error {
+	if _, err := s.look(); err != nil { // in a cluster, this makes it the node that has the keys
+		return err
+	}
+	results, err := s.do(0, s.conn.B().Info().Section("memory").Build())
+	var reply *rueidis.RedisError
+	if errors.As(err, &reply) {
+		f.evicts.Store(false)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	text, _ := results[0].ToString()
+	f.evicts.Store(strings.Contains(text, "maxmemory_policy:allkeys-"))
+	return nil
 }
 
 // confirm remembers a moment at which we had everything.
@@ -265,7 +293,7 @@ func (s *session) look() (head, error) {
 	}
 	hello, err := results[1].AsMap()
 	if err != nil {
-		return head{}, &failure{"the answer to HELLO", err}
+		return head{}, s.failure("the answer to HELLO", err)
 	}
 	role := hello["role"]
 	if text, err := role.ToString(); err != nil || text != "master" {
@@ -280,7 +308,7 @@ func (s *session) look() (head, error) {
 	}
 	version, err1 := fields[0].ToString()
 	id, err2 := fields[1].ToString()
-	if err1 != nil || err2 != nil || len(version) > 64 || !streamID.MatchString(id) {
+	if err1 != nil || err2 != nil || !streamID.MatchString(id) {
 		return head{}, fmt.Errorf("redisrevoke: %s holds something else", s.target.head)
 	}
 	return head{version, id, seen}, nil
@@ -303,7 +331,7 @@ func (s *session) changesAfter(position string, wait time.Duration) ([]rueidis.X
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &failure{"the answer to XREAD", err}
+		return nil, s.failure("the answer to XREAD", err)
 	}
 	return streams[s.changes], nil
 }
@@ -316,7 +344,7 @@ func (s *session) page(cursor uint64) (rueidis.ScanEntry, error) {
 	}
 	page, err := results[0].AsScanEntry()
 	if err != nil {
-		return page, &failure{"the answer to ZSCAN", err}
+		return page, s.failure("the answer to ZSCAN", err)
 	}
 	return page, nil
 }

@@ -44,7 +44,7 @@ func (g *guard) Read(p []byte) (int, error) {
 const (
 	maxLine     = 4 << 10  // bytes of a line, such as an error
 	maxBulk     = 64 << 10 // bytes of a string
-	maxBytes    = 32 << 20 // of the strings of a reply
+	maxBytes    = 32 << 20 // of the strings and lines of a reply
 	maxElements = 1 << 17  // of a reply, those of arrays in arrays included
 	maxDepth    = 8
 )
@@ -80,6 +80,9 @@ func (r *replies) accept(piece []byte) bool {
 			continue
 		}
 		n := len(r.line)
+		if r.bytes += n; r.bytes > maxBytes {
+			return false
+		}
 		if n < 2 || r.line[n-1] != '\r' || !r.header(r.line[0], string(r.line[1:n-1])) {
 			return false
 		}
@@ -91,9 +94,12 @@ func (r *replies) accept(piece []byte) bool {
 // header judges a line, which begins an element.
 func (r *replies) header(kind byte, text string) bool {
 	switch kind {
-	case '+', '-', ':', ',', '(', '#', '_':
+	case '+', '-', ':', ',', '(':
 		r.complete()
 		return true
+	case '#', '_': // of which the client counts the bytes, and takes what is behind them for a reply
+		r.complete()
+		return kind == '_' && text == "" || kind == '#' && (text == "t" || text == "f")
 	case '$', '!', '=', '*', '~', '%':
 	default: // attributes, pushes and streamed strings come to those who ask for them
 		return false
@@ -102,7 +108,10 @@ func (r *replies) header(kind byte, text string) bool {
 	switch {
 	case err != nil || length < -1 || length > maxElements:
 		return false
-	case length == -1: // null
+	case length == -1: // null, of the two kinds that may be, or the client panics
+		if kind != '$' && kind != '*' {
+			return false
+		}
 		r.complete()
 	case kind == '$' || kind == '!' || kind == '=':
 		r.bytes += length

@@ -113,6 +113,7 @@ type Status struct {
 	Changes   uint64        // how many changes came since
 	Unchecked uint64        // tokens that were let in while Behind, by GoOn
 	LastError string        // the last fault, escaped; empty while there is none
+	Evicts    bool          // Redis has a maxmemory-policy of allkeys, and may drop revocations; false where its user may not ask
 	List      revoke.Status // what is known here
 }
 
@@ -123,7 +124,7 @@ func (f *Follower) Status() Status {
 	}
 	return Status{
 		Behind: f.behind(), Lag: f.Lag(), Loads: f.loads.Load(), Changes: f.changesSeen.Load(),
-		Unchecked: f.unchecked.Load(), LastError: f.trouble(), List: f.list.Status(),
+		Unchecked: f.unchecked.Load(), LastError: f.trouble(), Evicts: f.evicts.Load(), List: f.list.Status(),
 	}
 }
 
@@ -137,7 +138,7 @@ func (f *Follower) trouble() string {
 // report logs changes of state, and once a minute that tokens are let in unchecked. It
 // is a goroutine of its own, so that a Logger that hangs stops nothing else.
 func (f *Follower) report() {
-	var behind, told bool
+	var behind, told, evicts bool
 	var fault string
 	var counted uint64
 	var shouted, troubled time.Time
@@ -161,6 +162,10 @@ func (f *Follower) report() {
 				"entries", s.List.Entries, "let_in", s.Unchecked-counted)
 			behind, told, counted = false, true, s.Unchecked
 		}
+		if s.Evicts && !evicts {
+			f.logger.Error("redisrevoke: Redis may drop revocations without a word: give it a maxmemory-policy that is not one of allkeys", "namespace", f.Namespace)
+		}
+		evicts = s.Evicts
 		if s.LastError != fault && s.LastError != "" && since(troubled) >= time.Minute {
 			troubled = time.Now()
 			f.logger.Warn("redisrevoke: trouble with Redis", "namespace", f.Namespace, "error", s.LastError)

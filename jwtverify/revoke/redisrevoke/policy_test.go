@@ -126,6 +126,8 @@ func TestBeforeAnythingWasLoadedThePolicyDecides(t *testing.T) {
 			require.ErrorIs(t, f.Ready(ctx), jwtverify.ErrUnavailable)
 			eventually(t, "the log says it", func() bool { return strings.Contains(log.String(), "revocations cannot be followed") })
 			eventually(t, "the status says why", func() bool { return f.Status().LastError != "" })
+			eventually(t, "and the log", func() bool { return strings.Contains(log.String(), "trouble with Redis") })
+			time.Sleep(600 * time.Millisecond) // in which it looks twice whether there is something to say
 			status := f.Status()
 			require.True(t, status.Behind)
 			require.Equal(t, c.policy == redisrevoke.GoOn, status.Unchecked > 0)
@@ -203,7 +205,11 @@ func TestAServerThatTalksNonsenseIsAnOutage(t *testing.T) {
 		"nulls":                     strings.Repeat("_\r\n", 50),
 		"arrays of a null":          strings.Repeat("*1\r\n_\r\n", 50),
 		"maps of maps":              strings.Repeat("%1\r\n%0\r\n%0\r\n", 50),
-		"errors":                    strings.Repeat("-ERR \x1b[31m CLUSTER\r\n", 50),
+		"errors":                    "-ERR \x1b[31m CLUSTER\r\n",
+		"long errors":               "-ERR " + strings.Repeat("x", 4000) + "\r\n",
+		"a map that is null":        "%-1\r\n",
+		"a length behind a null":    "_xx$9223372036854775807\r\n",
+		"a length behind a boolean": "#txx$9223372036854775807\r\n",
 		"silence":                   "",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -239,6 +245,7 @@ func TestAServerThatTalksNonsenseIsAnOutage(t *testing.T) {
 			eventually(t, "it tries again and again", func() bool { return came.Load() >= 4 })
 			eventually(t, "the status says why", func() bool { return f.Status().LastError != "" })
 			require.NotContains(t, f.Status().LastError, "\x1b")
+			require.Less(t, len(f.Status().LastError), 400)
 			require.Equal(t, jwtverify.ErrUnavailable, verdict(f, "id"))
 
 			p, err := redisrevoke.NewPublisher(redisrevoke.PublisherConfig{

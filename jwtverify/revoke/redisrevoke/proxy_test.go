@@ -84,3 +84,10 @@ func (p *proxy) drop() {
 	}
 	p.conns = nil
 }
+
+// open is how many connections were made and not dropped, both ends counted.
+func (p *proxy) open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}

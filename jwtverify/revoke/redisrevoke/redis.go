@@ -21,6 +21,11 @@ type Redis struct {
 	// Several nodes of one cluster are written host:port,host:port: each can tell
 	// the others. Required.
 	URL string
+	// Credentials are for passwords that change, and are asked for before each
+	// attempt to connect, within twice Timeout. They must heed the context: Close
+	// waits for them. URL has no user then, and an empty username is Redis's default
+	// user. It is called by several goroutines at once. Nil: what URL says.
+	Credentials func(context.Context) (username, password string, err error)
 	// TLS is for rediss, for a private CA or a client certificate say. It is copied.
 	// Nil: the system's roots. InsecureSkipVerify without a verification of your own
 	// is a fault.
@@ -80,6 +85,9 @@ func (r Redis) resolve() (*target, error) {
 	}
 	if scheme == "redis" || scheme == "rediss" {
 		faults = append(faults, t.address(rest)...)
+	}
+	if t.Credentials != nil && strings.Contains(rest, "@") {
+		fault("URL has a user beside Credentials: remove one of them")
 	}
 	if !namespace.MatchString(t.Namespace) {
 		fault("Namespace is %.70q: write up to 64 letters, digits, dots, dashes and underscores", t.Namespace)
@@ -144,8 +152,11 @@ func (t *target) dial(ctx context.Context, address string) (net.Conn, error) {
 	if err := t.admit(address); err != nil {
 		return nil, err
 	}
-	dialer := net.Dialer{Timeout: t.Timeout}
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+	// Of TLS too: the second connection of a session is made in an exchange, whose
+	// timeout the client does not hand on.
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -22,20 +22,39 @@ type session struct {
 	cancel context.CancelFunc
 	client rueidis.Client
 	conn   rueidis.DedicatedClient
+	secret string // the password
 }
 
-// openSession connects. The end of the first context ends the session at any time,
-// that of the second as long as it is being opened.
+// openSession connects. The client is rueidis rather than go-redis: it has a sixth of
+// the code, keeps commands that belong together on one connection in a cluster too, and
+// writes to no logger of its own. That it connects in its constructor, and panics at
+// some replies, is why there is one for each session, and a guard.
+//
+// The end of the first context ends the session at any time, that of the second as long
+// as it is being opened.
 func openSession(ctx, opening context.Context, t *target) (*session, error) {
 	s := &session{target: t}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	opening, cancel := context.WithTimeout(opening, 2*t.Timeout)
 	defer cancel()
 	opened := context.AfterFunc(opening, s.cancel)
+	username, password := t.username, t.password
+	if t.Credentials != nil {
+		var err error
+		if username, password, err = t.Credentials(opening); err == nil && password == "" {
+			err = errors.New("they have no password") // one would be let in as nobody in particular
+		}
+		if err != nil {
+			opened()
+			s.close()
+			return nil, &failure{"Config.Redis.Credentials failed", err, password}
+		}
+	}
+	s.secret = password
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: t.addresses,
-		Username:    t.username,
-		Password:    t.password,
+		Username:    username,
+		Password:    password,
 		TLSConfig:   t.TLS,
 		DialCtxFn: func(_ context.Context, address string, _ *net.Dialer, _ *tls.Config) (net.Conn, error) {
 			conn, err := t.dial(s.ctx, address)
@@ -67,7 +86,7 @@ func openSession(ctx, opening context.Context, t *target) (*session, error) {
 		return s, nil
 	}
 	s.close()
-	return nil, &failure{"no connection to Redis", err}
+	return nil, s.failure("no connection to Redis", err)
 }
 
 func (s *session) close() {
@@ -87,23 +106,30 @@ func (s *session) do(longer time.Duration, commands ...rueidis.Completed) ([]rue
 	results := s.conn.DoMulti(ctx, commands...)
 	for _, r := range results {
 		if err := r.NonRedisError(); err != nil {
-			return nil, &failure{"an exchange with Redis failed", err}
+			return nil, s.failure("an exchange with Redis failed", err)
 		}
 		if err := r.Error(); err != nil && !rueidis.IsRedisNil(err) {
-			return nil, &failure{"Redis refused", err}
+			return nil, s.failure("Redis refused", err)
 		}
 	}
 	return results, nil
 }
 
-// failure is an error whose text may hold Redis's words, which it escapes and cuts.
+// failure is an error whose text may hold Redis's words, which it escapes and cuts. To
+// a command that it does not know Redis answers with its arguments, and AUTH has some.
 type failure struct {
-	what  string
-	cause error
+	what   string
+	cause  error
+	secret string
 }
 
+func (s *session) failure(what string, cause error) error { return &failure{what, cause, s.secret} }
+
 func (e *failure) Error() string {
-	text := e.cause.Error()
+	text, _, _ := strings.Cut(e.cause.Error(), ", with args")
+	if e.secret != "" {
+		text = strings.ReplaceAll(text, e.secret, "…")
+	}
 	if len(text) > 300 {
 		text = text[:300] + "…"
 	}
