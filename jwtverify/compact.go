@@ -56,6 +56,16 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return &scratch{lane: rand.Uint32()} }}
 
+// scratchFor is one with room for what a token decodes to, so that what is decoded never
+// moves and leaves a part of a token behind.
+func scratchFor(token string) *scratch {
+	s := scratches.Get().(*scratch)
+	if cap(s.decoded) < len(token) {
+		s.decoded = make([]byte, 0, len(token))
+	}
+	return s
+}
+
 func (s *scratch) release() {
 	s.empty()
 	scratches.Put(s)
@@ -85,6 +95,8 @@ func (s *scratch) decode(segment, name string) ([]byte, *Error) {
 	start := len(s.decoded)
 	out, err := jose.AppendBase64(s.decoded, segment)
 	if err != nil {
+		room := s.decoded[start:cap(s.decoded)]
+		clear(room[:min(len(room), len(segment))]) // of what came before the fault
 		return nil, refuse(ErrMalformed, name+" is "+err.Error())
 	}
 	s.decoded = out

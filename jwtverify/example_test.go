@@ -99,7 +99,7 @@ func ExampleClaims() {
 	}
 	defer v.Close()
 
-	tok, err := v.Verify(context.Background(), issuer.Token(jwttest.Claims{"tenant": "acme", "quota": 12345678901234567}))
+	tok, err := v.Verify(context.Background(), issuer.Token(jwttest.Claims{"tenant": "acme", "quota": int64(12345678901234567)}))
 	if err != nil {
 		panic(err)
 	}

@@ -158,7 +158,7 @@ func TestWhereNothingIsToBeChangedNoHintIsGiven(t *testing.T) {
 	long := signerIssuer + "/" + strings.Repeat("x", 300)
 	for _, claims := range []map[string]any{
 		{"iss": "https://issuer.example.org"}, {"iss": ""}, {"iss": absent}, {"aud": "x"}, {"aud": []string{}}, {"aud": absent},
-		{"exp": signerTime.Unix() - 601}, {"exp": 0}, {"nbf": signerTime.Unix() + 601}, {"iat": 253402300799}, {"sub": ""},
+		{"exp": signerTime.Unix() - 601}, {"exp": 0}, {"nbf": signerTime.Unix() + 601}, {"iat": int64(253402300799)}, {"sub": ""},
 		{"events": map[string]any{}}, {"iss": long},
 	} {
 		_, err := v.Verify(t.Context(), s.sign(t, headerUntyped, s.claims(t, claims)))
@@ -412,7 +412,7 @@ func FuzzExplain(f *testing.F) {
 	s := newSigner(f)
 	for _, claims := range []map[string]any{
 		nil, {"iss": "x"}, {"iss": signerIssuer + "/"}, {"aud": "web", "azp": "web"}, {"aud": absent, "client_id": "web"},
-		{"aud": []string{"a", "b", "c", strings.Repeat("d", 500)}}, {"exp": 1}, {"nbf": 1 << 40}, {"nonce": "n"}, {"sub": 1},
+		{"aud": []string{"a", "b", "c", strings.Repeat("d", 500)}}, {"exp": 1}, {"nbf": int64(1 << 40)}, {"nonce": "n"}, {"sub": 1},
 	} {
 		f.Add(s.sign(f, headerJWT, s.claims(f, claims)))
 	}

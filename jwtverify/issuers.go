@@ -175,7 +175,7 @@ func (m *Issuers) verify(ctx context.Context, token string) (*Token, *Verifier, 
 	if err != nil {
 		return nil, nil, err
 	}
-	s := scratches.Get().(*scratch)
+	s := scratchFor(token)
 	defer s.release()
 	if e := m.tokens.find(s, c); e != nil {
 		if v := e.Value.by; !v.closed.Load() {

@@ -122,12 +122,17 @@ func TestNoTokenStaysInAScratch(t *testing.T) {
 	mac := hmac.New(sha256.New, []byte("a secret that no test has to keep to itself"))
 	mac.Write([]byte(input))
 	good := input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-	for _, token := range []string{good, good, input + ".AAAA", input + ".", "e30." + good[4:]} {
+	head, payload, _ := strings.Cut(input, ".")
+	for _, token := range []string{
+		good, good, input + ".AAAA", input + ".", "e30" + good[len(head):], good + "=", good + "\n",
+		head + "." + payload + "!." + "AAAA", head + "." + payload + "=." + "AAAA", head + "!." + payload + ".AAAA", head + "=." + payload + ".AAAA",
+		head + "." + payload + strings.Repeat("A", 2*len(good)) + "!.AAAA",
+	} {
 		_, _ = v.Verify(t.Context(), token)
 		for _, room := range [][]byte{s.copied, s.decoded} {
 			require.Empty(t, room)
 			room = room[:cap(room)]
-			require.Equal(t, make([]byte, len(room)), room, token)
+			require.Equal(t, make([]byte, len(room)), room, "%q", token)
 		}
 		require.Equal(t, tokenRoom{}, s.room)
 	}

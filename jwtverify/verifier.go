@@ -89,7 +89,7 @@ func (v *Verifier) verify(ctx context.Context, token string) (*Token, *Error) {
 	if err != nil {
 		return nil, err
 	}
-	s := scratches.Get().(*scratch)
+	s := scratchFor(token)
 	defer s.release()
 	if e := v.tokens.find(s, c); e != nil {
 		if t, err, settled := v.recall(ctx, s, e); settled {

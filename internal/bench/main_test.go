@@ -157,12 +157,15 @@ func TestAnAnswerOtherThanTheHandlersEndsARun(t *testing.T) {
 func TestTheGateHoldsRepeatedTokensToTheHandlerThatHashes(t *testing.T) {
 	require.NoError(t, gateServed(nil, 1), "none were measured")
 	rows := []served{
-		{httpServer, bareName, 1, 1000}, {httpServer, oursName, 0.5, 500}, {httpServer, againName, 0.8, 800}, {httpServer, hashName, 0.84, 840},
+		{httpServer, bareName, 1, 1000}, {httpServer, oursName, 0.5, 500}, {httpServer, againName, 0.855, 855}, {httpServer, hashName, 0.9, 900},
 		{"chi", againName, 0.1, 100},
 	}
 	require.NoError(t, gateServed(rows, 1))
 	require.Error(t, gateServed(rows[:3], 1), "there is nothing to hold them to")
-	rows[2].Ratio = 0.79
+	rows[2].Ratio, rows[3].Ratio = 0.84, 0.84
+	require.ErrorContains(t, gateServed(rows, 1), hashName+": 0.840")
+	require.NoError(t, gateServed(rows, 1.5))
+	rows[2].Ratio, rows[3].Ratio = 0.85, 0.9
 	require.ErrorContains(t, gateServed(rows, 1), againName)
 	require.NoError(t, gateServed(rows, 1.5))
 	rows[2].Ratio = math.NaN()

@@ -16,7 +16,7 @@ type members [32]struct{ name, nameEnd, value, valueEnd uint32 }
 // against jsontext. It says how many members there are, and where in found.
 func plain(text []byte, found *members) (n int, ok bool) {
 	i := skipSpace(text, 0)
-	if len(text) > math.MaxUint32 || i == len(text) || text[i] != '{' {
+	if uint64(len(text)) > math.MaxUint32 || i == len(text) || text[i] != '{' {
 		return 0, false
 	}
 	n, end := plainObject(text, i, 1, found)
