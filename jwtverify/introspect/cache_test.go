@@ -332,7 +332,7 @@ func TestWhoIsGoneAlreadyCausesNoExchange(t *testing.T) {
 	require.Zero(t, e.asked.Load())
 }
 
-// 64 exchanges at once, and 1,024 callers who wait; nobody else waits at all, and who
+// 64 exchanges at once, and 1,024 tokens that are waited for; nobody else waits at all, and who
 // waits for a turn does so for 2 s.
 func TestAFloodOfMadeUpTokensIsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -486,4 +486,25 @@ func BenchmarkKeptAnswer(b *testing.B) {
 			})
 		})
 	}
+}
+
+// Who has one token, and can have many requests wait for it, keeps out nobody who has
+// another.
+func TestAsManyAsWaitForOneTokenKeepNoOtherOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := start(t, inMemory(func(r *http.Request) (*http.Response, error) {
+			if err := r.ParseForm(); err != nil || r.PostForm.Get("token") == "slow" {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return responds(200, inactive), nil
+		}))
+		var callers sync.WaitGroup
+		for range 2000 {
+			callers.Go(func() { requireReason(t, i, "slow", jwtverify.ErrUnavailable) })
+		}
+		synctest.Wait()
+		requireReason(t, i, "another", jwtverify.ErrInactive)
+		callers.Wait()
+	})
 }

@@ -127,7 +127,9 @@ type Config struct {
 
 	// Logger is told of refused tokens at debug level, when the endpoint goes down and
 	// comes back, and, once a minute at most, of a Config that the endpoint does not take,
-	// of answers that are none, and of those that repeat the token. Nil: slog.Default().
+	// of answers that are none, and of those that repeat the token. It must not block:
+	// Verify waits for it at debug level, and exchanges hold their turn. Nil:
+	// slog.Default().
 	Logger *slog.Logger
 }
 

@@ -77,7 +77,7 @@
 //
 // That is so too for a token that alone had trouble, so that a dead endpoint costs nobody
 // five seconds twice: what is asked about it next, its caller waits a second for, and the
-// answer is kept for the call after.
+// answer is kept for the call after, as far as answers are kept.
 //
 // What may be one token's doing is not held against the others: a stranger who finds a
 // token at which the endpoint answers 5xx, or a firewall before it 403, takes nobody
@@ -85,4 +85,9 @@
 // other between, look like an endpoint that is dead; 400, 403 and other 4xx never do. A
 // 503 with Retry-After keeps the one token from being asked about for as long as it says,
 // 30 s at most.
+//
+// Whoever has many tokens at which the endpoint hangs can still make it look dead, and,
+// while it is tried out with them, keep others from trying: their answer is 503 meanwhile,
+// but for tokens with an answer that is kept. What hangs at a made-up token has to be
+// mended at the issuer.
 package introspect

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxExchanges = 64              // at once
-	maxWaiting   = 1024            // callers
+	maxWaiting   = 1024            // tokens that callers wait for
 	maxTurn      = 2 * time.Second // how long an exchange waits for others to end
 	maxTry       = time.Second     // how long the caller waits by whose token the endpoint is tried out
 
@@ -34,13 +34,9 @@ func (i *Introspector) ask(ctx context.Context, sum cache.Sum, token string) (ve
 	if wait > 0 {
 		return verdict{}, unavailable(down, wait)
 	}
-	defer i.waiting.Add(-1)
-	if i.waiting.Add(1) > maxWaiting {
-		return verdict{}, unavailable("too many wait for the introspection endpoint", again)
-	}
-	f := i.join(sum, token)
-	if f == nil {
-		return verdict{}, unavailable(closed, 0)
+	f, err := i.join(sum, token)
+	if err != nil {
+		return verdict{}, err
 	}
 	defer i.leave(f)
 	most := maxTurn + fetch.Timeout
@@ -74,28 +70,38 @@ type flight struct {
 	begun   bool // its exchange, which then goes on, whoever leaves
 }
 
-// join takes a caller aboard; nil once the Introspector is closed. Since a flight that
-// waits for its turn has callers there are no more of those than may wait.
-func (i *Introspector) join(sum cache.Sum, token string) *flight {
+// join takes a caller aboard. Tokens are counted and not callers, or those of one token
+// would keep all others out.
+func (i *Introspector) join(sum cache.Sum, token string) (*flight, *jwtverify.Error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.closed {
-		return nil
+		return nil, unavailable(closed, 0)
 	}
 	f := i.flights[sum]
+	if f == nil || f.waiting == 0 {
+		if i.waiting >= maxWaiting {
+			return nil, unavailable("too many wait for the introspection endpoint", again)
+		}
+		i.waiting++
+	}
 	if f == nil {
 		f = &flight{sum: sum, deserted: make(chan struct{}), landed: make(chan struct{})}
 		i.flights[sum] = f
 		i.work.Go(func() { i.fly(f, token) })
 	}
 	f.waiting++
-	return f
+	return f, nil
 }
 
 func (i *Introspector) leave(f *flight) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if f.waiting--; f.waiting == 0 && !f.begun {
+	if f.waiting--; f.waiting > 0 {
+		return
+	}
+	i.waiting--
+	if !f.begun {
 		close(f.deserted)
 		i.forget(f)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/bearerguard/bearerguard/internal/b64token"
@@ -45,11 +44,11 @@ type Introspector struct {
 	breaker breaker
 	turns   chan struct{} // one for each exchange under way
 	finding chan struct{} // held while the endpoint is looked for
-	waiting atomic.Int32  // callers
 
 	mu         sync.Mutex // guards what follows; never held during an exchange
 	closed     bool
 	flights    map[cache.Sum]*flight // those that a caller may join
+	waiting    int                   // tokens that callers wait for
 	work       sync.WaitGroup
 	place      place
 	fixed      bool // by the Config
@@ -126,7 +125,7 @@ func (i *Introspector) verify(ctx context.Context, token string) (*jwtverify.Tok
 const closed = "the Introspector is closed"
 
 // Ready waits until tokens can be asked about: until the endpoint is found in the
-// issuer's metadata, and with Config.Signed until the first keys are there. It is for
+// issuer's metadata, and with Config.Signed until the key source, if it has a Ready, is. It is for
 // start-up and for readiness probes, and looks no more often than calls of Verify may. An
 // Endpoint that the Config names is taken as it is: whether it answers, and takes the
 // client, only a token shows. It returns at once while all of that is there, also while
@@ -165,7 +164,14 @@ func (i *Introspector) Ready(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	if err := source.Ready(ctx); err != nil {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	defer context.AfterFunc(i.ctx, stop)() // Close does not close keys that the Config brought
+	err := source.Ready(waiting)
+	if i.ctx.Err() != nil {
+		return unavailable(closed, 0)
+	}
+	if err != nil {
 		failed := unavailable("the key source: "+bounded.Text(err.Error()), 0)
 		if ended := ctx.Err(); ended != nil {
 			return &outlived{failed, ended}
@@ -185,7 +191,7 @@ type Status struct {
 	Active  jwtverify.CacheStatus // answers that let a token in; zero where none are kept
 	Refused jwtverify.CacheStatus // answers that did not
 
-	Exchanges uint64 // with the endpoint that ended, since the start
+	Exchanges uint64 // that ended, since the start, with failed looks for the endpoint
 	Failures  uint64 // of those, without an answer
 
 	Down    bool      // calls are kept from an endpoint that failed for everyone

@@ -42,9 +42,9 @@ func TestNoTokenIsKept(t *testing.T) {
 		v, known := i.recall(&sum, time.Now())
 		require.True(t, known)
 		require.NotContains(t, fmt.Sprintf("%+v %+v %+v", v, v.token, v.err), token)
-		require.Zero(t, i.waiting.Load())
 		i.mu.Lock()
 		require.Empty(t, i.flights)
+		require.Zero(t, i.waiting)
 		i.mu.Unlock()
 		require.NoError(t, i.Close())
 		_, known = i.recall(&sum, time.Now())
@@ -135,7 +135,8 @@ func TestAFlightLooksOnceMoreBeforeItAsks(t *testing.T) {
 	require.Equal(t, jwtverify.ErrInactive, v.err.Reason)
 	require.Equal(t, 1, asked)
 	require.NoError(t, i.Close())
-	require.Nil(t, i.join(sumOf("late"), "late"))
+	_, late := i.join(sumOf("late"), "late")
+	require.Equal(t, jwtverify.ErrUnavailable, late.Reason)
 }
 
 type counts func()

@@ -182,3 +182,24 @@ type unready struct{ noKeys }
 func (unready) Ready(context.Context) error {
 	return errors.Join(errors.New("a line\nand another"), jwks.ErrKeyNotFound, jwtverify.ErrRejected)
 }
+
+func TestCloseEndsAReadyThatWaitsForKeysOfTheConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := inMemory(func(*http.Request) (*http.Response, error) { return responds(200, inactive), nil })
+		c.Signed, c.Keys = true, slowKeys{}
+		i := start(t, c)
+		ready := make(chan error, 1)
+		go func() { ready <- i.Ready(t.Context()) }()
+		synctest.Wait()
+		require.NoError(t, i.Close())
+		requireNotReady(t, <-ready, nil, "closed")
+	})
+}
+
+// slowKeys are never ready.
+type slowKeys struct{ noKeys }
+
+func (slowKeys) Ready(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -87,7 +87,7 @@
 // volatile ones, and never one of allkeys, which may drop the revocations without a
 // word, and the entries first, since the other keys are asked for all the time. A
 // Follower asks for the policy when it connects; one of allkeys is logged as an error and
-// shown by [Status], and nothing else comes of it. With noeviction, Revoke fails when
+// shown by [Status], and it follows all the same. With noeviction, Revoke fails when
 // the memory is full. What outlives a restart is what the append-only file has: with
 // appendfsync everysec, a power failure loses the last second, with always nothing. A
 // fail-over loses what the replica does not have yet; [PublisherConfig].WaitReplicas

@@ -126,10 +126,11 @@ type failure struct {
 func (s *session) failure(what string, cause error) error { return &failure{what, cause, s.secret} }
 
 func (e *failure) Error() string {
-	text, _, _ := strings.Cut(e.cause.Error(), ", with args")
+	text := e.cause.Error()
 	if e.secret != "" {
 		text = strings.ReplaceAll(text, e.secret, "…")
 	}
+	text, _, _ = strings.Cut(text, ", with args")
 	if len(text) > 300 {
 		text = text[:300] + "…"
 	}
@@ -137,7 +138,20 @@ func (e *failure) Error() string {
 	return "redisrevoke: " + e.what + ": " + quoted[1:len(quoted)-1]
 }
 
-func (e *failure) Unwrap() error { return e.cause }
+// Unwrap returns the cause, if that is not Redis's own words: whoever prints a whole
+// chain of errors would print what Error leaves out.
+func (e *failure) Unwrap() error {
+	if reply := new(rueidis.RedisError); e.As(&reply) {
+		return nil
+	}
+	return e.cause
+}
+
+// As finds a reply of Redis's all the same.
+func (e *failure) As(target any) bool {
+	reply, ok := target.(**rueidis.RedisError)
+	return ok && errors.As(e.cause, reply)
+}
 
 // backoff is how long to wait after so many failures in a row: 50 ms, doubled up to
 // 5 s, and of that between a half and all, so that many do not come at once.
