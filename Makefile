@@ -44,13 +44,21 @@ stress: ## Run the tests of concurrency 1,000 times under the race detector
 	done
 
 # `go test -list` prints the names of a package's targets and then an "ok" line with its path.
+# Where the time ends at a bad moment Go 1.26 takes that for a failure (golang/go#75804): a
+# target that found no input, and failed for nothing else, has another turn.
 fuzz: ## Run every fuzz target for FUZZTIME (20s)
 	@rc=0; found=0; for module in $(MODULES); do \
 		list=$$(cd $$module && $(GO) test -list '^Fuzz' ./...) || { printf '%s\n' "$$list"; exit 1; }; \
 		for target in $$(printf '%s\n' "$$list" | \
 			awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0 }'); do \
 			found=$$((found + 1)); echo "--- $$target"; \
-			(cd $$module && $(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%:*}") || rc=1; \
+			for turn in 1 2 3; do \
+				out=$$(cd $$module && $(GO) test -run '^$$' -fuzz "^$${target##*:}$$" -fuzztime $(FUZZTIME) "$${target%:*}" 2>&1) && ok=0 || ok=1; \
+				printf '%s\n' "$$out"; \
+				test $$ok -ne 0 && test $$turn -lt 3 && printf '%s\n' "$$out" | grep -qx '    context deadline exceeded' && \
+					! printf '%s\n' "$$out" | grep -q -e 'Failing input' -e '_test\.go:' || break; \
+			done; \
+			test $$ok -eq 0 || rc=1; \
 		done; \
 	done; \
 	echo "$$found fuzz targets"; test $$found -gt 0 && exit $$rc
